@@ -1,0 +1,1 @@
+"""The engines: each judges a query, prepares once and conditions many times. `ppl` finds them by name."""

@@ -1,0 +1,1 @@
+"""Approximate Bayesian computation: simulate, compare, keep."""

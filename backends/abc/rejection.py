@@ -1,0 +1,292 @@
+"""Rejection ABC: simulate from the model, keep the draws whose data look like ours.
+
+The kept draws are samples of p(θ | distance(x, x_seen) ≤ tolerance), which is the posterior itself when the data are discrete and the tolerance
+is zero.
+
+References:
+    | Inferring coalescence times from DNA sequence data (Tavaré et al., 1997)
+    | https://doi.org/10.1093/genetics/145.2.505
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ppl.campaign import batch_size, batches
+from ppl.compiler import Budget, Query, Verdict
+from ppl.errors import BackendError
+from ppl.mechanism import Data, forward
+from ppl.mechanism.tables import NotFinite, Tables, TooLarge
+from ppl.posterior import Certificate, Draws
+
+from .distance import Target, scales
+
+__all__ = ["RejectionSolver", "judge", "prepare"]
+
+#: Simulations when the budget does not say.
+SIMULATIONS = 100_000
+#: Simulations of the pilot, which sets scales and predicts the acceptance.
+PILOT = 2_048
+#: Exact hits that the decision table asks for.
+HITS = 1_000
+#: Exact matching is used, rather than a tolerance, when the pilot predicts this many hits.
+USABLE_HITS = 200
+#: The share that a tolerance keeps, and the fewest draws that it keeps.
+QUANTILE, FEWEST = 0.01, 100
+#: Number of the pilot's batch: no campaign counts so far.
+PILOT_BATCH = 2**40
+
+
+def judge(query: Query, budget: Budget) -> Verdict:
+    """Fits when something is opaque and a pilot predicts enough exact hits, or a tolerance that hardly widens the posterior."""
+    simulations = budget.simulations or SIMULATIONS
+    cost = {"simulations": simulations}
+    if not query.evidence:
+        return Verdict("rejection", False, 6, "there is no data to compare with")
+    opaque = [n for n in (*query.free, *query.evidence) if query.mechanism.facts[n].kind == "opaque"]
+    if not opaque:
+        return Verdict(
+            "rejection",
+            True,
+            6,
+            "every density is explicit, and comparing simulations throws the likelihood away",
+            fits=False,
+            guarantee=_guarantee(query),
+            grade="A" if _discrete(query) else "U",
+            cost=cost,
+            remedy="Forced by method='rejection' it runs all the same.",
+        )
+    why = f"{', '.join(opaque[:3])} {'is' if len(opaque) == 1 else 'are'} opaque"
+    pilot = _pilot(query, min(PILOT, simulations))
+    if _discrete(query):
+        rate, predicted = pilot.match_rate, pilot.match_rate * simulations
+        text = f"{why} and the data are discrete; the pilot matched {rate:.2%}, which predicts {predicted:,.0f} exact hits"
+        if predicted >= HITS:
+            return Verdict("rejection", True, 6, text, guarantee=_guarantee(query), grade="A", cost=cost)
+        text += f", fewer than {HITS:,}"
+    else:
+        text = f"{why}; the data have {pilot.dimensions} continuous dimensions"
+    inflation = pilot.inflation(simulations)
+    text += f"; at the pilot's tolerance the posterior sd would grow by {inflation:.0%}"
+    fits = inflation <= 0.05
+    return Verdict(
+        "rejection",
+        True,
+        6,
+        text,
+        fits=fits,
+        guarantee="draws of an approximate posterior; the tolerance is reported",
+        grade="U",
+        cost=cost,
+        remedy="" if fits else "More simulations, or fewer and more telling summaries as deterministic nodes, would open it.",
+    )
+
+
+def prepare(query: Query, budget: Budget) -> RejectionSolver:
+    """Nothing: rejection needs the observation to begin."""
+    return RejectionSolver(query, budget)
+
+
+def _discrete(query: Query) -> bool:
+    return all(query.mechanism.facts[n].discrete for n in query.evidence)
+
+
+def _guarantee(query: Query) -> str:
+    if _discrete(query):
+        return "exact draws where the data can be matched exactly, otherwise approximate ones with the tolerance reported"
+    return "draws of an approximate posterior; the tolerance is reported"
+
+
+@dataclass(frozen=True, eq=False)
+class Pilot:
+    """A few simulations: how often they match, and how a tolerance would widen the posterior."""
+
+    match_rate: float
+    dimensions: int
+    theta: Tensor
+    cells: Tensor
+    target: Tensor
+
+    def inflation(self, simulations: int) -> float:
+        """How much wider the posterior sd becomes at the tolerance that the budget allows.
+
+        θ is regressed on the scaled data; a uniform ball of radius ε around the target adds Σ b² ε² / (d + 2) to the residual variance.
+        """
+        n, d = self.cells.shape
+        if self.theta.shape[1] == 0 or n < 4 * (d + 1):
+            return float("inf")
+        scale = scales(self.cells)
+        x = self.cells / scale
+        distances = ((x - self.target / scale) ** 2).sum(dim=1).sqrt()
+        keep = max(FEWEST, int(QUANTILE * simulations)) / simulations
+        # Distances beyond the pilot's resolution follow the volume of a ball, ε ∝ rate^(1/d).
+        resolved = min(max(keep, 20 / n), 1.0)
+        radius = float(distances.quantile(resolved)) * (keep / resolved) ** (1 / d)
+        design = torch.cat([torch.ones(n, 1, dtype=torch.float64), x - x.mean(dim=0)], dim=1)
+        solution = torch.linalg.lstsq(design, self.theta, driver="gelsd").solution
+        residual = (self.theta - design @ solution).var(dim=0)
+        added = (solution[1:] ** 2).sum(dim=0) * radius**2 / (d + 2)
+        return float(((1 + added / residual.clamp(min=1e-12)).sqrt() - 1).max())
+
+
+def _pilot(query: Query, n: int) -> Pilot:
+    fixed, only = {}, None
+    if query.observation is not None:
+        fixed = {name: query.observation.observed[name][:1] for name in query.clamped}
+        only = set(query.graph.nodes)
+    batch = forward(query.mechanism, n, (query.seed, PILOT_BATCH), fixed=fixed, only=only)
+    ok = ~batch.failed
+    if query.observation is not None:
+        target = Target.of(query.evidence, query.observation.observed, query.observation.present, 0)
+        cells = target.cells(batch.values, n)[ok]
+        seen = target.seen
+        rate = float((cells == seen).all(dim=1).to(torch.float64).mean()) if len(cells) else 0.0
+    else:
+        values = {name: batch.values[name] for name in query.evidence}
+        first = {name: v[:1] for name, v in values.items()}
+        there = {name: torch.ones_like(v, dtype=torch.bool) for name, v in first.items()}
+        target = Target.of(query.evidence, first, there, 0)
+        cells = target.cells(values, n)[ok]
+        # Before the data are known, another simulation stands in for them.
+        half = len(cells) // 2
+        rate = float((cells[:half] == cells[half : 2 * half]).all(dim=1).to(torch.float64).mean()) if half else 0.0
+        seen = cells.median(dim=0).values if len(cells) else target.seen
+    theta = [batch.values[a].expand((n, *batch.values[a].shape[1:])).reshape(n, -1)[ok].to(torch.float64) for a in query.ask]
+    return Pilot(rate, cells.shape[1], torch.cat(theta, dim=1), cells, seen)
+
+
+@dataclass(eq=False)
+class _Kept:
+    """The draws that were kept for one observation so far."""
+
+    values: dict[str, list[Tensor]] = field(default_factory=dict)
+    distances: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    count: int = 0
+
+    def add(self, drawn: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Append some rows of a batch."""
+        for name, value in drawn.items():
+            self.values.setdefault(name, []).append(value[rows])
+        self.count += len(rows)
+
+    def add_nearest(self, drawn: Mapping[str, Tensor], distances: Tensor, most: int) -> None:
+        """Keep the nearest of what is held and what is new: memory does not grow with the campaign."""
+        if len(self.distances) == most:
+            near = distances < self.distances[-1]
+            rows = near.nonzero()[:, 0]
+            if not len(rows):
+                return
+        else:
+            rows = torch.arange(len(distances))
+        both = torch.cat([self.distances, distances[rows]])
+        best = both.topk(min(most, len(both)), largest=False, sorted=True)
+        for name, value in drawn.items():
+            held = self.values.get(name)
+            new = value[rows]
+            self.values[name] = [torch.cat([held[0], new])[best.indices] if held else new[best.indices]]
+        self.distances, self.count = best.values, len(best.values)
+
+
+class RejectionSolver:
+    """Simulates within the budget and keeps what is near each observation.
+
+    Args:
+        query: The component.
+        budget: Simulations and seconds.
+    """
+
+    def __init__(self, query: Query, budget: Budget):
+        self.query, self.budget = query, budget
+
+    def condition(self, data: Data) -> Sequence[Draws]:
+        """One answer for each observation; those with the same observed parents share their simulations.
+
+        Raises:
+            BackendError: If nothing could be kept.
+        """
+        if self.query.clamped and data.datasets > 1:
+            from dataclasses import replace
+
+            return [self._condition(replace(data, datasets=1), i)[0] for i in range(data.datasets)]
+        return self._condition(data, None)
+
+    def _condition(self, data: Data, only: int | None) -> list[Draws]:
+        query, mechanism = self.query, self.query.mechanism
+        simulations = self.budget.simulations or SIMULATIONS
+        which = range(data.datasets) if only is None else [only]
+        fixed = {name: data.observed[name][which[0] : which[0] + 1] for name in query.clamped}
+        targets = [Target.of(query.evidence, data.observed, data.present, i) for i in which]
+        nodes = set(query.graph.nodes)
+        pilot = forward(mechanism, min(PILOT, simulations), (query.seed, PILOT_BATCH), fixed=fixed, only=nodes)
+        ok = ~pilot.failed
+        if not bool(ok.any()):
+            raise BackendError(f"rejection: every simulation of the pilot failed ({dict(pilot.failures)}).")
+        n = len(pilot.failed)
+        exact, scale = [], []
+        for target in targets:
+            cells = target.cells(pilot.values, n)[ok]
+            rate = float((cells == target.seen).all(dim=1).to(torch.float64).mean())
+            exact.append(_discrete(query) and rate * simulations >= USABLE_HITS)
+            scale.append(scales(cells))
+        most = max(FEWEST, int(QUANTILE * simulations))
+        kept = [_Kept() for _ in targets]
+        size = batch_size(mechanism, simulations)
+        begun, done, failed, cut = time.monotonic(), 0, 0, False
+        for batch in batches(mechanism, query.seed, size, fixed=fixed, only=nodes):
+            take = min(size, simulations - done)
+            drawn = {name: batch.values[name].expand((size, *batch.values[name].shape[1:])) for name in query.ask}
+            valid = ~batch.failed
+            if take < size:
+                valid = valid & (torch.arange(size) < take)
+            for target, held, by_match, s in zip(targets, kept, exact, scale, strict=True):
+                if by_match:
+                    held.add(drawn, (target.matches(batch.values, size) & valid).nonzero()[:, 0])
+                else:
+                    distances = target.distance(batch.values, size, s)
+                    distances = torch.where(valid & torch.isfinite(distances), distances, torch.full_like(distances, torch.inf))
+                    held.add_nearest(drawn, distances, most)
+            done += take
+            failed += int(batch.failed[:take].sum())
+            if done >= simulations:
+                break
+            if time.monotonic() - begun > self.budget.seconds:
+                cut = True
+                break
+        return [
+            self._answer(held, by_match, done, failed, cut, simulations)
+            for held, by_match in zip(kept, exact, strict=True)
+        ]
+
+    def _answer(self, held: _Kept, exact: bool, done: int, failed: int, cut: bool, simulations: int) -> Draws:
+        usable = held.count if exact else int(torch.isfinite(held.distances).sum())
+        if not usable:
+            raise BackendError(f"rejection: none of {done:,} simulations could be kept; raise Budget(simulations=...).")
+        values = {name: torch.cat(held.values[name])[:usable] for name in self.query.ask}
+        notes = []
+        if cut:
+            notes.append(f"rejection stopped at its budget of {self.budget.seconds:g} s after {done:,} of {simulations:,} simulations")
+        if failed:
+            notes.append(f"{failed:,} of {done:,} simulations failed and were never accepted")
+        checks: dict[str, float | int | str] = {"simulations": done, "accepted": usable, "acceptance": f"{usable / done:.3g}"}
+        if exact:
+            certificate = Certificate("A", "exact draws: the data were matched exactly", checks)
+        else:
+            checks["tolerance"] = f"{float(held.distances[:usable].max()):.3g}"
+            certificate = Certificate("U", "ABC with a tolerance; the width that it adds is not verified", checks)
+        return Draws(self.query.graph, values, certificate, domains(self.query), tuple(notes))
+
+
+def domains(query: Query) -> dict[str, Tensor]:
+    """The values of the asked nodes that are finite, so that their probabilities line up with an exact answer's."""
+    tables, found = Tables(query.mechanism), {}
+    for name in query.ask:
+        try:
+            found[name] = tables.domain(name)
+        except (NotFinite, TooLarge):
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""Neural estimators: conditional flows trained on simulations."""

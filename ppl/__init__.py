@@ -1,0 +1,40 @@
+"""Galton: write the model once; the compiler finds the inference.
+
+A generative model is written as small decorated functions, which are an explicit DAG. `compile` decides how a question is answered and
+says why; `infer` answers it.
+"""
+
+from . import distributions
+from .compiler import Budget, Plan, compile
+from .dsl import Model, model
+from .errors import (
+    BackendError,
+    DistributionError,
+    GaltonError,
+    ImpossibleError,
+    ModelError,
+    QueryError,
+    SimulationError,
+)
+from .graph import previous
+from .infer import infer
+from .posterior import Posterior
+
+__all__ = [
+    "Model",
+    "model",
+    "previous",
+    "compile",
+    "infer",
+    "Plan",
+    "Budget",
+    "Posterior",
+    "distributions",
+    "GaltonError",
+    "ModelError",
+    "DistributionError",
+    "QueryError",
+    "ImpossibleError",
+    "SimulationError",
+    "BackendError",
+]

@@ -1,0 +1,136 @@
+"""The compiler: a model and a question in, a plan out; nothing long runs here.
+
+Passes, in order: read the data, resolve what is asked, prune, probe the bodies, split into independent components, ask every backend, rank by
+the row of the decision table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ..errors import BackendError, QueryError, closest
+from ..graph import Graph
+from ..mechanism import Data, probe, read_data
+from . import registry
+from .passes import check_observation, prune, resolve_ask, split
+from .plan import Plan, Route, read_modes
+from .protocol import Budget, Verdict
+from .query import Query
+
+__all__ = ["compile"]
+
+
+def compile(
+    model: Any,
+    given: Mapping[str, Any] | Collection[str] | None = None,
+    of: Collection[str] | str | None = None,
+    *,
+    method: str | None = None,
+    budget: Budget | None = None,
+    seed: int = 0,
+    inputs: Mapping[str, Any] | None = None,
+    sizes: Mapping[str, int] | None = None,
+    nan: str = "error",
+) -> Plan:
+    """Decide how a question will be answered, and say why.
+
+    Args:
+        model: The model.
+        given: The observation, as a mapping; or only the names of what will be observed, to prepare for many observations.
+        of: The nodes to infer; by default the θ, or the latents of a model without θ.
+        method: Force an engine; the plan then prints what speaks against it.
+        budget: What the answer may cost.
+        seed: Decides every random number.
+        inputs: Values of inputs and long-format columns; with an observation they may also be in `given`.
+        sizes: Sizes of plates that neither the model nor the data tell.
+        nan: `"missing"` reads NaN as a missing cell; otherwise it is an error.
+
+    Raises:
+        ModelError: If a body breaks a rule.
+        QueryError: If the question cannot be asked of this model.
+        BackendError: If `method` cannot serve.
+
+    Example:
+        >>> import ppl
+        >>> from ppl.distributions import Bernoulli
+        >>> m = ppl.Model("m")
+        >>> @m.latent
+        ... def rain(): return Bernoulli(0.2)
+        >>> @m.observed
+        ... def wet(rain): return Bernoulli([0.1, 0.9][rain])
+        >>> plan = ppl.compile(m, given=["wet"])
+        >>> plan.routes[0].method
+        'exact'
+    """
+    graph: Graph = model.graph
+    if not len(graph):
+        raise QueryError(f"{graph.name} has no nodes; declare some first.")
+    budget = budget or Budget()
+    if method is not None:
+        registry.backend(method)
+    observation, names, data = _read(graph, given, inputs, sizes, nan)
+    partial = frozenset(n for n in data.observed if data.missing(n))
+    ask = resolve_ask(graph, of, names, partial)
+    pruned_graph, pruned = prune(graph, ask, names)
+    mechanism = probe(pruned_graph, data)
+    if observation is not None:
+        observation = data = check_observation(pruned_graph, mechanism, data)
+    query = Query(
+        pruned_graph, mechanism, tuple(names), ask, observation=observation, partial=partial, seed=seed
+    )
+    queries, gone = split(query)
+    routes = [_route(part, budget, method) for part in queries]
+    plan = Plan(
+        model=graph,
+        query=query,
+        routes=tuple(route for route in routes if route is not None),
+        pruned=tuple(pruned + gone),
+        modes=read_modes(mechanism),
+        budget=budget,
+        forced=method,
+    )
+    for part, route in zip(queries, routes, strict=True):
+        if route is not None and part.ask and route.verdict is None and method is not None:
+            objection = next(v for v in route.verdicts if v.method == method)
+            remedy = f" {objection.remedy}" if objection.remedy else ""
+            raise BackendError(f"method='{method}' cannot serve {', '.join(part.ask)}: {objection.reason}.{remedy}")
+    return plan
+
+
+def _read(graph: Graph, given, inputs, sizes, nan) -> tuple[Data | None, list[str], Data]:
+    """The observation or nothing, the names of what is given, and the data that bodies need."""
+    if given is None or isinstance(given, Mapping):
+        given = dict(given or {})
+        both = {**given, **(inputs or {})}
+        data = read_data(graph, both, sizes=sizes, nan=nan)
+        return data, [n for n in graph.nodes if n in data.observed], data
+    if isinstance(given, str):
+        raise QueryError(f"given= is a list of names or an observation; write given=['{given}'].")
+    for name in given:
+        if name not in graph or graph[name].is_input:
+            what = "is an input; pass inputs=" if name in graph else "is no node"
+            raise QueryError(f"given= names '{name}', which {what}.{closest(name, graph.nodes)}")
+        if graph[name].intervened in ("value", "policy"):
+            raise QueryError(f"'{name}' was set by do(); what is set cannot also be observed.")
+    data = read_data(graph, inputs or {}, sizes=sizes, nan=nan)
+    return None, [n for n in graph.nodes if n in set(given)], data
+
+
+def _route(query: Query, budget: Budget, method: str | None) -> Route | None:
+    """The first row that fits, with every backend's reasons."""
+    if not query.ask:
+        verdict = registry.backend("exact").judge(query, budget)
+        return Route(query, verdict if verdict.able and verdict.fits else None, (verdict,))
+    verdicts = [registry.backend(name).judge(query, budget) for name in registry.methods()]
+    if method is not None:
+        # A part that the forced engine has nothing to do for is left to the others.
+        chosen = [v for v in verdicts if v.able and (v.method == method or v.row == 0)]
+        chosen.sort(key=lambda v: v.method != method)
+    else:
+        chosen = sorted((v for v in verdicts if v.able and v.fits), key=_rank)
+    return Route(query, chosen[0] if chosen else None, tuple(sorted(verdicts, key=_rank)))
+
+
+def _rank(verdict: Verdict) -> int:
+    return verdict.row

@@ -1,0 +1,296 @@
+"""The plan: which engine answers for which component, why, and what speaks against the others.
+
+It prints, draws, turns into JSON, and it runs: `plan.posterior(observation)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from ..errors import BackendError, QueryError
+from ..graph import Graph
+from ..mechanism import Data, Mechanism, read_data
+from ..posterior import Posterior
+from . import registry
+from .passes import Pruned, check_observation
+from .protocol import Budget, Solver, Verdict
+from .query import Query
+
+__all__ = ["Plan", "Route", "read_modes"]
+
+#: Fill colours of the routes in the plan's picture (Okabe and Ito's colour-blind safe palette, lightened).
+COLOURS = ("#8fd3f4", "#f5d08a", "#9be3c8", "#e7b3d3", "#f2b48a", "#b7c7f2")
+
+
+@dataclass(frozen=True, eq=False)
+class Route:
+    """How one component is answered.
+
+    Args:
+        query: The component.
+        verdict: The verdict that was followed, or `None` when no engine can serve.
+        verdicts: What every engine said, in the order of the decision table.
+    """
+
+    query: Query
+    verdict: Verdict | None
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def ask(self) -> tuple[str, ...]:
+        """The asked nodes of the component."""
+        return self.query.ask
+
+    @property
+    def method(self) -> str:
+        """The method's name, or `"none"`."""
+        return "none" if self.verdict is None else self.verdict.method
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How a question will be answered.
+
+    Args:
+        model: The model's whole graph.
+        query: The question, after pruning.
+        routes: One for each independent component.
+        pruned: Nodes that were left out, with the reason.
+        modes: How each body is called, and why.
+        budget: What the answer may cost.
+        forced: The method that the user forced, or `None`.
+    """
+
+    model: Graph
+    query: Query
+    routes: tuple[Route, ...]
+    pruned: tuple[Pruned, ...]
+    modes: Mapping[str, tuple[str, str]]
+    budget: Budget
+    forced: str | None = None
+    _solvers: dict[int, Solver] = field(default_factory=dict, repr=False)
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def posterior(self, observation: Mapping[str, Any] | None = None, *, nan: str = "error") -> Posterior:
+        """The posterior given one observation; without one, given that with which the plan was made.
+
+        Raises:
+            QueryError: If the observation does not fit the plan.
+            ImpossibleError: If the observation has probability zero.
+            BackendError: If no engine can serve.
+        """
+        if observation is None:
+            if self.query.observation is None:
+                raise QueryError(f"This plan was made for given={list(self.query.given)}; pass an observation of them.")
+            return self._run(self.query.observation)[0]
+        return self._run(self._read(observation, nan, batch=False))[0]
+
+    def posteriors(
+        self, observations: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, nan: str = "error"
+    ) -> list[Posterior]:
+        """One posterior for each of many observations, conditioned together.
+
+        Args:
+            observations: A mapping whose values have one more leading axis, or a list of observations.
+        """
+        return self._run(self._read(observations, nan, batch=True))
+
+    def _read(self, observation: Any, nan: str, batch: bool) -> Data:
+        graph, mechanism = self.model, self.query.mechanism
+        data = read_data(graph, observation, sizes=mechanism.sizes, nan=nan, batch=batch)
+        for name, value in data.inputs.items():
+            known = mechanism.data.inputs.get(name)
+            if name in self.query.graph and (known is None or not torch.equal(known, value)):
+                raise QueryError(f"This plan was made for another value of the input '{name}'; compile again for this one.")
+        for plate, columns in data.columns.items():
+            for pointed, column in columns.items():
+                if not torch.equal(column, mechanism.columns[plate][pointed]):
+                    raise QueryError(f"This plan was made for another column '{pointed}'; compile again for this one.")
+        extra = [n for n in data.observed if n not in self.query.given]
+        lacking = [n for n in self.query.given if n not in data.observed]
+        if extra or lacking:
+            what = f"'{extra[0]}' is given and was not planned" if extra else f"'{lacking[0]}' was planned and is not given"
+            raise QueryError(f"This plan is for given={list(self.query.given)}: {what}. Compile again, or write None for a gap.")
+        data = check_observation(self.query.graph, mechanism, data)
+        for name in data.observed:
+            if data.missing(name) and name not in self.query.partial:
+                self._allow_gaps(name)
+        return replace(data, inputs=mechanism.data.inputs, columns=mechanism.columns, sizes=mechanism.sizes)
+
+    def _allow_gaps(self, name: str) -> None:
+        """Missing cells open paths that the plan took to be blocked; only a plan that took none stands."""
+        if len(self.routes) > 1 or any("d-separated" in p.reason for p in self.pruned):
+            raise QueryError(
+                f"'{name}' has missing cells, and this plan relies on all of '{name}' being observed. Use "
+                "ppl.infer(model, observation), or compile with an observation that has the gaps."
+            )
+
+    def _run(self, data: Data) -> list[Posterior]:
+        asked = [(i, r) for i, r in enumerate(self.routes) if r.ask]
+        for _, route in asked:
+            if route.verdict is None:
+                raise BackendError(self._refusal(route))
+        columns = [self._solver(i).condition(data) for i, _ in asked]
+        unasked: list[float | None] = [0.0] * data.datasets
+        for i, route in enumerate(self.routes):
+            if not route.ask:
+                answers = None if route.verdict is None else self._solver(i).condition(data)
+                for k in range(data.datasets):
+                    part = None if answers is None else answers[k].log_evidence
+                    unasked[k] = None if part is None or unasked[k] is None else unasked[k] + part  # type: ignore[operator]
+        return [
+            Posterior(self.model, [column[k] for column in columns], self.query.ask, self, data, unasked[k])
+            for k in range(data.datasets)
+        ]
+
+    def _solver(self, i: int) -> Solver:
+        if i not in self._solvers:
+            route = self.routes[i]
+            assert route.verdict is not None
+            self._solvers[i] = registry.backend(route.verdict.method).prepare(route.query, self.budget)
+        return self._solvers[i]
+
+    def _refusal(self, route: Route) -> str:
+        rows = [f"No engine answers for {', '.join(route.ask)} given {', '.join(self.query.given) or 'nothing'}:"]
+        rows += [f"  {v.method}: {v.reason}." + (f" {v.remedy}" if v.remedy else "") for v in route.verdicts]
+        rows += [f"  {text}" for text in _absent(route.query)]
+        return "\n".join(rows)
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as data: equal inputs give equal dictionaries, ready for JSON."""
+        return {
+            "model": self.model.name,
+            "given": list(self.query.given),
+            "ask": list(self.query.ask),
+            "missing": sorted(self.query.partial),
+            "forced": self.forced,
+            "seed": self.query.seed,
+            "budget": {
+                "simulations": self.budget.simulations,
+                "seconds": self.budget.seconds,
+                "memory": self.budget.memory,
+            },
+            "routes": [
+                {
+                    "ask": list(r.ask),
+                    "free": list(r.query.free),
+                    "evidence": list(r.query.evidence),
+                    "method": r.method,
+                    "verdicts": [
+                        {
+                            "method": v.method,
+                            "row": v.row,
+                            "able": v.able,
+                            "fits": v.fits,
+                            "reason": v.reason,
+                            "guarantee": v.guarantee,
+                            "grade": v.grade,
+                            "cost": dict(v.cost),
+                            "remedy": v.remedy,
+                        }
+                        for v in r.verdicts
+                    ],
+                }
+                for r in self.routes
+            ],
+            "pruned": [{"name": p.name, "reason": p.reason} for p in self.pruned],
+            "bodies": {name: {"mode": mode, "reason": reason} for name, (mode, reason) in self.modes.items()},
+        }
+
+    def draw(self, **options: Any) -> Any:
+        """The DAG, coloured by route; what was pruned is faded."""
+        from ..graph.drawing import draw
+
+        facts = self.query.mechanism.facts
+        colours, notes = {}, {}
+        for i, route in enumerate(r for r in self.routes if r.ask):
+            for name in route.query.free:
+                colours[name] = COLOURS[i % len(COLOURS)]
+            for name in route.ask:
+                notes[name] = route.method
+        kinds = {n: f"explicit: {f.family}" if f.kind == "explicit" else f.kind for n, f in facts.items()}
+        faded = [p.name for p in self.pruned]
+        return draw(self.model, kinds=kinds, colours=colours, notes=notes, faded=faded, **options)
+
+    def __str__(self) -> str:
+        given = ", ".join(self.query.given) or "nothing"
+        rows = [f"plan for {self.model.name}", f"  given   {given}", f"  asked   {', '.join(self.query.ask)}"]
+        if self.query.observation is not None:
+            gaps = {n: self.query.observation.missing(n) for n in sorted(self.query.partial)}
+            if gaps:
+                listed = ", ".join(f"{n} {count}" for n, count in gaps.items())
+                rows.append(f"  missing {listed} cells; assumed ignorable, summed or integrated out")
+        for route in self.routes:
+            if route.ask:
+                rows += ["", *self._print_route(route)]
+        unasked = [r for r in self.routes if not r.ask and r.query.free]
+        if self.pruned:
+            reasons: dict[str, list[str]] = {}
+            for p in self.pruned:
+                reasons.setdefault(p.reason, []).append(p.name)
+            rows += ["", "  pruned"] + [f"    {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+        if unasked:
+            rows.append("    (what is d-separated still counts in the log-evidence, where it can be had exactly)")
+        rows += ["", "  bodies"]
+        width = max((len(name) for name in self.modes), default=0)
+        rows += [f"    {name:<{width}}  {mode:<6}  {reason}" for name, (mode, reason) in self.modes.items()]
+        return "\n".join(rows)
+
+    def _print_route(self, route: Route) -> list[str]:
+        title = ", ".join(route.ask)
+        if route.verdict is None:
+            rows = [f"  {title}  →  no engine can answer"]
+        else:
+            v = route.verdict
+            how = "forced by method=" if self.forced == v.method else f"row {v.row} of the decision table"
+            rows = [f"  {title}  →  {v.method}   ({how}; grade {v.grade})", f"    why        {v.reason}"]
+            rows += [f"    guarantee  {v.guarantee}"] if v.guarantee else []
+            rows += [f"    cost       {', '.join(f'{_count(n)} {what}' for what, n in v.cost.items())}"] if v.cost else []
+            if self.forced == v.method and not v.fits:
+                better = next((w for w in route.verdicts if w.able and w.fits and w.method != v.method), None)
+                rows.append(
+                    "    objection  "
+                    + (f"{better.method} would serve: {better.reason}" if better else "the plan would not choose this by itself")
+                )
+        hidden = [name for name in route.query.free if name not in route.ask]
+        if hidden:
+            rows.append(f"    unseen     {', '.join(hidden)}")
+        rows.append("    not taken")
+        for w in route.verdicts:
+            if route.verdict is None or w.method != route.verdict.method:
+                rows.append(f"      row {w.row} {w.method}: {w.reason}" + (f". {w.remedy}" if w.remedy else ""))
+        rows += [f"      {text}" for text in _absent(route.query)]
+        return rows
+
+
+def _absent(query: Query) -> list[str]:
+    """The rows of the decision table that engines not yet built would serve."""
+    kinds = {query.mechanism.facts[n].kind for n in (*query.free, *query.evidence)}
+    finite = all(query.mechanism.facts[n].finite or query.graph[n].determined for n in query.free)
+    if finite and "opaque" not in kinds:
+        return []
+    return [
+        f"row {row} {name}: for {when}; no engine in this version"
+        for name, row, when in registry.ABSENT
+        if ("opaque" not in kinds) == (row < 6)
+    ]
+
+
+def _count(n: int | float) -> str:
+    return f"{n:,}" if isinstance(n, int) else f"{n:.4g}"
+
+
+def read_modes(mechanism: Mechanism) -> dict[str, tuple[str, str]]:
+    """How each body is called, and why, by node."""
+    modes = {}
+    for (name, part), caller in mechanism.callers.items():
+        if mechanism.graph[name].picks is None and caller.mode is not None:
+            modes[name if part == "body" else f"{name} (start)"] = (caller.mode, caller.reason)
+    return modes

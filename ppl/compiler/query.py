@@ -1,0 +1,50 @@
+"""A query: what is asked of which graph, given what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..graph import Graph
+from ..mechanism import Data, Mechanism
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Query"]
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A question about one graph, or about one independent component of it.
+
+    Args:
+        graph: The nodes that matter, every parent included.
+        mechanism: How their bodies are called; it knows inputs, sizes and every node's facts.
+        given: The nodes whose values are, or will be, observed.
+        ask: The nodes that the answer is about.
+        free: The nodes of this component that are not observed, or not in every cell.
+        evidence: The observed nodes that depend on free ones: their densities are part of the answer.
+        clamped: The other observed nodes: free nodes and evidence depend on them.
+        observation: The data, or `None` when the plan is made before they are known.
+        partial: The given nodes that have missing cells.
+        task: `"posterior"` for nodes that are asked for, `"evidence"` when only log p(observation) is wanted.
+        seed: Decides every random number.
+    """
+
+    graph: Graph
+    mechanism: Mechanism
+    given: tuple[str, ...]
+    ask: tuple[str, ...]
+    free: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    clamped: tuple[str, ...] = ()
+    observation: Data | None = None
+    partial: frozenset[str] = frozenset()
+    task: str = "posterior"
+    seed: int = 0
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of members of each plate."""
+        return self.mechanism.sizes

@@ -1,0 +1,82 @@
+"""Pyro's distributions behind a front door.
+
+Lists, arrays and numbers become float64 tensors; probability rows are checked; true zeros stay zero; axes left on one draw's distribution become part of
+its event, so that `Normal([0, 0, 0], 1)` is a vector of three.
+"""
+
+from .adopt import adopt
+from .bounded import Censored, Density, Truncated
+from .distribution import Distribution, Family
+from .families import (
+    Beta,
+    BetaBinomial,
+    Cauchy,
+    Chi2,
+    Dirichlet,
+    Exponential,
+    Gamma,
+    Gumbel,
+    HalfCauchy,
+    HalfNormal,
+    InverseGamma,
+    Laplace,
+    LKJCholesky,
+    Logistic,
+    LogNormal,
+    Multinomial,
+    MultivariateNormal,
+    NegativeBinomial,
+    NegativeBinomial2,
+    Normal,
+    Pareto,
+    Poisson,
+    StudentT,
+    Uniform,
+    VonMises,
+    Weibull,
+    ZeroInflatedPoisson,
+)
+from .finite import Bernoulli, Binomial, Categorical, Delta, Geometric, Integers, OneHotCategorical
+
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "OneHotCategorical",
+    "Integers",
+    "Binomial",
+    "BetaBinomial",
+    "Multinomial",
+    "Poisson",
+    "ZeroInflatedPoisson",
+    "Geometric",
+    "NegativeBinomial",
+    "NegativeBinomial2",
+    "Delta",
+    "Normal",
+    "LogNormal",
+    "HalfNormal",
+    "StudentT",
+    "Cauchy",
+    "HalfCauchy",
+    "Laplace",
+    "Logistic",
+    "Gumbel",
+    "Exponential",
+    "Gamma",
+    "InverseGamma",
+    "Chi2",
+    "Weibull",
+    "Pareto",
+    "Beta",
+    "Uniform",
+    "VonMises",
+    "Dirichlet",
+    "MultivariateNormal",
+    "LKJCholesky",
+    "Truncated",
+    "Censored",
+    "Density",
+    "Distribution",
+    "Family",
+    "adopt",
+]

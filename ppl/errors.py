@@ -1,0 +1,84 @@
+"""What can go wrong, in the user's words.
+
+::
+
+    GaltonError
+    ├── ModelError            the model text is wrong: a parent, a shape, a promise that does not hold
+    │   └── DistributionError a parameter is NaN, out of range, or a probability row does not sum to one
+    ├── QueryError            the question is wrong: an unknown node, a label, a value outside the support
+    │   └── ImpossibleError   the observation has probability zero under the model
+    ├── SimulationError       a body failed while it was called for a draw; says which, and how to replay it
+    └── BackendError          no engine can answer, or the engine that was asked for cannot; says why
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BackendError",
+    "DistributionError",
+    "GaltonError",
+    "ImpossibleError",
+    "ModelError",
+    "QueryError",
+    "SimulationError",
+    "closest",
+]
+
+
+class GaltonError(Exception):
+    """The root of every error that Galton raises on purpose."""
+
+
+class ModelError(GaltonError):
+    """The model text is wrong; raised as early as it can be known."""
+
+
+class DistributionError(ModelError, ValueError):
+    """A distribution was given parameters that it cannot have."""
+
+
+class QueryError(GaltonError):
+    """The question cannot be asked of this model."""
+
+
+class ImpossibleError(QueryError):
+    """The observation has probability zero under the model."""
+
+
+class SimulationError(GaltonError):
+    """A body raised, or returned nonsense, while it was called for a draw.
+
+    Attributes:
+        node: The name of the node, or `None`.
+        seed: What `model.replay(node, seed)` needs to run the failing call again, or `None`.
+    """
+
+    def __init__(self, message: str, node: str | None = None, seed: int | None = None):
+        super().__init__(message)
+        self.node, self.seed = node, seed
+
+
+class BackendError(GaltonError):
+    """No engine can answer the query, or the engine that was asked for cannot."""
+
+
+def closest(word: str, candidates: Iterable[str]) -> str:
+    """A sentence that suggests the nearest candidate, or lists what there is; empty without any.
+
+    Example:
+        >>> closest("sprinkle", ["rain", "sprinkler"])
+        " Did you mean 'sprinkler'?"
+        >>> closest("xyz", ["rain", "sprinkler"])
+        ' There are: rain, sprinkler.'
+    """
+    names = [str(candidate) for candidate in candidates]
+    near = difflib.get_close_matches(str(word), names, n=1)
+    if near:
+        return f" Did you mean '{near[0]}'?"
+    if not names:
+        return ""
+    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f" There are: {shown}."

@@ -1,0 +1,467 @@
+"""The picture of a graph, in plate notation: open nodes are unknown, grey ones are observed, plates are boxes.
+
+References:
+    | Operations for learning with graphical models (Buntine, 1994), for the plates
+    | https://doi.org/10.1613/jair.62
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Collection, Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import graphviz
+
+from ..errors import BackendError
+from .graph import Graph
+from .node import Node, Plate
+from .story import SYMBOLS, set_to
+
+__all__ = ["Picture", "draw"]
+
+INK, PALE, SHADE, MIST, PAPER = "#222222", "#B4B4B4", "#D2D2D2", "#F2F2F2", "#FFFFFF"
+# Blue and vermilion of Okabe and Ito's palette, which colour-blind readers can tell apart.
+BORDERS = {"theta": "#0072B2", "nuisance": "#C75000"}
+
+
+def draw(
+    graph: Graph,
+    kinds: Mapping[str, str] | None = None,
+    colours: Mapping[str, str] | None = None,
+    notes: Mapping[str, str] | None = None,
+    faded: Collection[str] = (),
+    *,
+    legend: bool = False,
+) -> Picture:
+    """The DAG in plate notation.
+
+    Ellipses are random: θ, η and Z are open, X is shaded. A double border is deterministic, a bold box is a simulator
+    without a density, a small flat box is an input. `t−1` marks what is read one member earlier, a dashed border a body
+    that is called once for a whole plate. A hexagon was set by `do`, and its cut parents are dashed. Crossed plates
+    have a box of their own, `student × question`, because boxes that overlap halfway cannot be read.
+
+    Args:
+        graph: What to draw.
+        kinds: By node, what its body was seen to return: `"explicit: Normal"`, `"opaque"`, `"deterministic"`, `"input"`.
+        colours: By node, the colour to fill it with, `"#rrggbb"` or a name that Graphviz knows.
+        notes: By node, a few words to write below it.
+        faded: Nodes to draw in light grey: those that do not matter here.
+        legend: Whether to explain below the picture the symbols that occur in it.
+
+    Raises:
+        QueryError: If `colours`, `notes` or `faded` name a node that the graph has not.
+
+    Example:
+        >>> from ppl.graph import Body, Graph, Node, Parent
+        >>> rain = Node("rain", "latent", body=Body(print))
+        >>> wet = Node("wet", "observed", body=Body(print, (Parent("rain", "rain"),)))
+        >>> picture = draw(Graph("garden", {"rain": rain, "wet": wet}))
+        >>> picture
+        Picture of garden: .save("garden.svg"), or .source for its text
+        >>> '"rain" -> "wet"' in picture.source
+        True
+    """
+    kinds, colours, notes = dict(kinds or {}), dict(colours or {}), dict(notes or {})
+    for name in (*colours, *notes, *faded):
+        graph[name]
+    # A body that returns a dict of one thing is that thing.
+    merged = {n.name for n in graph.nodes.values() if len(n.outputs) == 1}
+    shown = {name: node for name, node in graph.nodes.items() if name not in merged}
+    for node in shown.values():
+        if node.picks is not None and node.parents[0] in merged and node.parents[0] in kinds:
+            kinds[node.name] = kinds[node.parents[0]]
+    style = _style(crowded=len(shown) > 60, boxed=any(node.axes for node in shown.values()))
+    picture = Picture(graph.name, **style)
+    statements = {
+        name: _node(node, kinds.get(name), colours.get(name), notes.get(name), name in faded)
+        for name, node in shown.items()
+    }
+    picture.body += _boxes(graph, shown, statements)
+    picture.body += _edges(graph, shown, merged, set(faded))
+    if legend and shown:
+        picture.body.append(f"\tlabel=<{_small(_legend(shown, kinds), INK)}> labelloc=b\n")
+    return picture
+
+
+class Picture(graphviz.Digraph):
+    """A drawn graph: notebooks show it inline, `save` writes it to a file.
+
+    It is a `graphviz.Digraph`, whose `source` is the text of the picture, and is rendered by Graphviz' `dot` where that
+    is installed, otherwise by the pip-installed `graphviz-pure`.
+    """
+
+    def __init__(self, name: str | None = None, **options: Any):
+        base = "".join(c if c.isalnum() or c in "-_." else "_" for c in name or "model")
+        options.setdefault("filename", f"{base}.gv")
+        super().__init__(name, **options)
+        self.name = name
+
+    def __repr__(self) -> str:
+        base = Path(self.filename).stem
+        return f'Picture of {self.name}: .save("{base}.svg"), or .source for its text'
+
+    def __iter__(self, subgraph: bool = False) -> Iterator[str]:
+        # The class above treats a graph's name "<b>" as HTML; a model's name is only a name.
+        name, self.name = self.name, None
+        try:
+            lines = list(super().__iter__(subgraph=subgraph))
+        finally:
+            self.name = name
+        if name:
+            lines[0] = lines[0].replace("digraph", f"digraph {_quoted(name)}", 1)
+        return iter(lines)
+
+    def save(
+        self,
+        filename: str | os.PathLike[str] | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        skip_existing: bool | None = False,
+    ) -> Path:
+        """Write the picture to a file.
+
+        Args:
+            filename: Ends in .svg, .png, .pdf or .jpg for a picture; any other name, as model.gv, saves the source.
+            directory: Where to put it, if not where `filename` says.
+            skip_existing: Whether to leave a file that is there alone.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            BackendError: If a picture was asked for and nothing can render it.
+        """
+        path = Path(directory or self.directory, filename or self.filename)
+        if skip_existing and path.exists():
+            return path
+        format = path.suffix.lower().lstrip(".")
+        if format in ("svg", "png", "pdf", "jpg", "jpeg"):
+            content = _rendered(self.source, format)
+        else:
+            content = self.source.encode()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def pipe(self, format: str | None = None, *, encoding: str | None = None, **ignored: Any) -> Any:
+        """The rendered picture as bytes, or as text where an encoding is given: `pipe("svg", encoding="utf-8")`."""
+        content = _rendered(self.source, format or self.format)
+        return content if encoding is None else content.decode(encoding)
+
+    def render(
+        self,
+        filename: str | os.PathLike[str] | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        view: bool = False,
+        cleanup: bool = False,
+        format: str | None = None,
+        *,
+        outfile: str | os.PathLike[str] | None = None,
+        **ignored: Any,
+    ) -> str:
+        """Save source and picture beside each other, as `graphviz` does; `view=True` also opens it.
+
+        Returns:
+            The path of the picture.
+        """
+        if outfile is not None:
+            path = self.save(outfile, directory)
+        else:
+            source = Path(directory or self.directory, filename or self.filename)
+            path = self.save(f"{source}.{format or self.format}")
+            if not cleanup:
+                source.write_text(self.source, encoding="utf-8")
+        if view:
+            self._view(str(path), format=path.suffix.lstrip("."), quiet=False)
+        return str(path)
+
+    def _repr_svg_(self) -> str | None:
+        try:
+            return self.pipe("svg", encoding="utf-8")
+        except BackendError:
+            return None
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **ignored: Any) -> dict[str, Any]:
+        svg = self._repr_svg_()
+        bundle = {"text/plain": self.source} if svg is None else {"text/plain": repr(self), "image/svg+xml": svg}
+        kept = bundle.keys() if include is None else set(include)
+        return {mime: shown for mime, shown in bundle.items() if mime in kept and mime not in (exclude or ())}
+
+
+def _style(crowded: bool, boxed: bool) -> dict[str, dict[str, str]]:
+    font = {"fontname": "Helvetica", "fontsize": "11" if crowded else "13", "fontcolor": INK}
+    spaces = {"nodesep": "0.35", "ranksep": "0.45"}
+    if crowded:
+        spaces = {"nodesep": "0.12", "ranksep": "0.35"}
+        # Big boxes are ranked together, or they become as wide as the street. Without boxes, unconnected parts are
+        # packed side by side; packing loses boxes.
+        spaces |= {"newrank": "true"} if boxed else {"pack": "8", "packmode": "graph"}
+    return {
+        # The paper is white, so that the ink can be read on a dark page too.
+        "graph_attr": {**font, "bgcolor": PAPER, "rankdir": "TB", "pad": "0.15", **spaces},
+        "node_attr": {
+            **font,
+            "shape": "ellipse",
+            "style": "filled",
+            "fillcolor": PAPER,
+            "color": INK,
+            "height": "0.4",
+            "margin": "0.06,0.03",
+        },
+        "edge_attr": {**font, "fontsize": "10", "color": INK, "arrowsize": "0.7"},
+    }
+
+
+# -- nodes -----------------------------------------------------------------------------------------
+
+
+def _node(node: Node, kind: str | None, colour: str | None, note: str | None, faded: bool) -> str:
+    family = (kind or "").partition(": ")[2]
+    ink = PALE if faded else _readable_on(colour)
+    border = PALE if faded else BORDERS.get(node.role, INK)
+    known = node.role == "observed" and node.intervened != "value"
+    fill = colour or ((MIST if faded else SHADE) if known else PAPER)
+    look = {"fillcolor": fill, "color": border}
+    styles = ["filled"]
+    words = [] if node.role == "deterministic" else [SYMBOLS[node.role]]
+    title = node.name
+    if node.intervened:
+        look |= {"shape": "hexagon", "penwidth": "1.8", "margin": "0.02,0.03"}
+        title = f"do({node.name})"
+        value = set_to(node)
+        words += [
+            {
+                "value": "set" if value is None else f"set to {value}",
+                "policy": "policy",
+                "soft": family or "new distribution",
+            }[node.intervened]
+        ]
+    elif node.is_input:
+        look |= {"shape": "box", "height": "0.3", "penwidth": "0.6", "fillcolor": colour or MIST}
+    elif kind == "opaque" or node.outputs:
+        look |= {"shape": "box", "penwidth": "1.8"}
+        words += ["simulator"] if kind == "opaque" else []
+    elif node.role == "deterministic":
+        look |= {"peripheries": "2"}
+    elif family:
+        words += [family]
+    if node.over is not None:
+        styles.append("dashed")
+        words.append(f"all {node.over}")
+    symbol = border if colour is None or faded else ink
+    below = [_small(line, shade) for line, shade in ((" · ".join(words), symbol), (note, ink)) if line]
+    label = "<br/>".join([f'<font color="{ink}">{_escaped(title)}</font>', *below])
+    look["style"] = ",".join(styles)
+    attributes = " ".join(f"{key}={_quoted(value)}" for key, value in look.items())
+    return f"{_quoted(node.name)} [label=<{label}> {attributes}]"
+
+
+def _readable_on(colour: str | None) -> str:
+    """Dark or white ink, whichever can be read on a colour `"#rrggbb"`; dark on one known only by name."""
+    if colour is None or not colour.startswith("#") or len(colour) < 7:
+        return INK
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    # Luma of ITU-R BT.601, between 0 and 255.
+    return PAPER if 0.299 * red + 0.587 * green + 0.114 * blue < 128 else INK
+
+
+def _small(words: str, colour: str) -> str:
+    return f'<font point-size="9" color="{colour}">{_escaped(words)}</font>'
+
+
+def _escaped(words: str) -> str:
+    """Text for a label in Graphviz' HTML, in which a backslash still begins an escape."""
+    printable = "".join(c if c.isprintable() else " " for c in words)
+    return html.escape(printable.replace("\\", "\\\\"))
+
+
+def _quoted(words: str) -> str:
+    """A DOT identifier; quoted, a colon is no port and `<b>` no HTML."""
+    printable = "".join(c if c.isprintable() else " " for c in words)
+    return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+# -- edges -----------------------------------------------------------------------------------------
+
+
+def _edges(graph: Graph, shown: Mapping[str, Node], merged: set[str], faded: set[str]) -> list[str]:
+    position = {name: i for i, name in enumerate(graph.nodes)}
+    lines: dict[str, None] = {}
+
+    def edge(source: str, node: Node, **look: str) -> None:
+        if source not in graph:
+            return
+        if source in faded or node.name in faded:
+            look = {"color": PALE, "fontcolor": PALE, **look}
+        # What is read from a later line would otherwise turn the picture upside down.
+        if position[source] > position[node.name]:
+            look["constraint"] = "false"
+        attributes = " ".join(f"{key}={_quoted(value)}" for key, value in look.items())
+        arrow = f"\t{_quoted(source)} -> {_quoted(node.name)}"
+        lines[arrow + (f" [{attributes}]\n" if attributes else "\n")] = None
+
+    for node in shown.values():
+        # The child of a hidden carrier hangs on what the carrier hangs on.
+        carrier = graph[node.parents[0]] if node.picks is not None and node.parents[0] in merged else node
+        for source in carrier.parents:
+            edge(source, node)
+        for source in carrier.lags:
+            edge(node.name if source == carrier.name else source, node, label="t−1")
+        for source in node.cut:
+            if source in shown:
+                edge(source, node, style="dashed", color="#8A8A8A", arrowhead="tee", arrowsize="1.3")
+    return list(lines)
+
+
+# -- plates ----------------------------------------------------------------------------------------
+
+Box = frozenset[str]
+
+
+def _boxes(graph: Graph, shown: Mapping[str, Node], statements: Mapping[str, str]) -> list[str]:
+    """The nodes, in boxes: one box for every set of plates, inside the boxes of its subsets."""
+    inside = _nested({frozenset(n.axes) for n in shown.values()}, list(graph.plates))
+    position = {name: i for i, name in enumerate(graph.plates)}
+
+    def around(box: Box) -> list[Box]:
+        return [box, *around(inside[box])] if box in inside else [box]
+
+    def lines(box: Box, indent: str) -> list[str]:
+        found = [f"{indent}{statements[n.name]}\n" for n in shown.values() if frozenset(n.axes) == box]
+        children = [b for b, outer in inside.items() if outer == box]
+        for child in sorted(children, key=lambda b: sorted(position[p] for p in b)):
+            content = lines(child, indent + "\t")
+            if not content:
+                continue
+            ordered = sorted(child, key=position.__getitem__)
+            members = {n.name for n in shown.values() if child in around(frozenset(n.axes))}
+            label = " × ".join(_plate(graph.plates[p]) for p in ordered if p not in box)
+            found += [
+                f"{indent}subgraph {_quoted('cluster_' + '/'.join(ordered))} {{\n",
+                f"{indent}\tlabel=<{_escaped(label)}> labelloc={_loc(graph, members)} labeljust=r fontsize=10 "
+                f'style=rounded color="#7A7A7A" penwidth=0.9 margin=10\n',
+                *content,
+                f"{indent}}}\n",
+            ]
+        return found
+
+    return lines(frozenset(), "\t")
+
+
+def _loc(graph: Graph, members: set[str]) -> str:
+    """Where the label goes: at the bottom, unless every arrow leaves there and none comes in at the top."""
+    came = any(p not in members for name in members for p in graph.parents(name))
+    left = any(child not in members for name in members for child in graph.children(name))
+    return "t" if left and not came else "b"
+
+
+def _nested(boxes: set[Box], order: list[str]) -> dict[Box, Box]:
+    """The box around each box.
+
+    Plates that are nested become nested boxes. Where two plates cross, neither is inside the other, so what is in both
+    has its own box, inside whatever the two share.
+    """
+    boxes = boxes - {frozenset()}
+    while more := {a & b for a in boxes for b in boxes} - boxes - {frozenset()}:
+        boxes = boxes | more
+    outer: dict[Box, Box] = {}
+    for box in sorted(boxes, key=lambda b: (len(b), sorted(map(order.index, b)))):
+        smaller = [other for other in boxes if other < box]
+        largest = [b for b in smaller if not any(b < other for other in smaller)]
+        around = frozenset.intersection(*largest) if largest else frozenset()
+        if len(largest) < 2:
+            # Several plates at once, and nothing in only some of them: one box each, the first declared outermost.
+            for plate in sorted(box - around, key=order.index)[:-1]:
+                outer[around | {plate}] = around
+                around = around | {plate}
+        outer[box] = around
+    return outer
+
+
+def _plate(plate: Plate) -> str:
+    notes = [str(plate.size)] if plate.size is not None else []
+    notes += ["in order"] if plate.ordered else []
+    words = plate.name + (f" of {', '.join(plate.of)}" if plate.of else "")
+    return words + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _legend(shown: Mapping[str, Node], kinds: Mapping[str, str]) -> str:
+    nodes = shown.values()
+    roles = {node.role for node in nodes}
+    said = {
+        "θ parameter": "theta" in roles,
+        "η nuisance": "nuisance" in roles,
+        "Z latent": "latent" in roles,
+        "X observed (shaded)": "observed" in roles,
+        "double border: deterministic": "deterministic" in roles,
+        "bold box: simulator": any(kinds.get(node.name) == "opaque" for node in nodes),
+        "t−1: one member earlier": any(node.lags for node in nodes),
+        "dashed border: one call for the plate": any(node.over for node in nodes),
+        "hexagon: set by do": any(node.intervened for node in nodes),
+        "dashed arrow: cut": any(node.cut for node in nodes),
+    }
+    return "   |   ".join(words for words, occurs in said.items() if occurs)
+
+
+# -- rendering -------------------------------------------------------------------------------------
+
+
+def _rendered(source: str, format: str) -> bytes:
+    """The picture as a file's bytes, by the first renderer that can."""
+    found = _renderers()
+    if not found:
+        raise BackendError(
+            "There is no renderer for pictures: neither Graphviz' 'dot' is on the PATH nor is 'graphviz-pure' "
+            "installed. Run 'pip install graphviz-pure', or install Graphviz from graphviz.org. Without either, "
+            '.source is the picture as text, and .save("model.gv") writes it to a file.'
+        )
+    complaints = []
+    for command in found:
+        try:
+            # graphviz-pure writes no PDF.
+            if format == "pdf" and Path(command).stem == "graphviz-pure":
+                return _pdf(command, source)
+            return _call(command, source, f"-T{format}", *(["-Gdpi=192"] if format in ("png", "jpg", "jpeg") else []))
+        except (OSError, subprocess.SubprocessError, ImportError) as error:
+            said = getattr(error, "stderr", None)
+            complaints.append(f"{command}: {said.decode(errors='replace').strip() if said else error}")
+    raise BackendError(
+        f"The picture could not be rendered as {format} ({'; '.join(complaints)}). "
+        'Try another format; .source is the picture as text, and .save("model.gv") writes it to a file.'
+    )
+
+
+def _renderers() -> list[str]:
+    places = (None, str(Path(sys.executable).parent), sysconfig.get_path("scripts"))
+    pure = next(filter(None, (shutil.which("graphviz-pure", path=place) for place in places)), None)
+    return [command for command in (shutil.which("dot"), pure) if command]
+
+
+def _call(command: str, source: str, *options: str) -> bytes:
+    # Layout is quick; a minute means that the graph has become too dense to draw.
+    done = subprocess.run([command, *options], input=source.encode(), capture_output=True, timeout=60, check=True)
+    return done.stdout
+
+
+def _pdf(command: str, source: str) -> bytes:
+    """A PDF with one sharp bitmap on its page."""
+    from PIL import Image
+
+    dots = 300
+    png = _call(command, source, "-Tpng", f"-Gdpi={dots}")
+    # Width and height are at a fixed place in a PNG. Pillow refuses enormous bitmaps, so those are drawn coarser.
+    pixels = int.from_bytes(png[16:20]) * int.from_bytes(png[20:24])
+    if pixels > 60e6:
+        dots = int(dots * (60e6 / pixels) ** 0.5)
+        png = _call(command, source, "-Tpng", f"-Gdpi={dots}")
+    page = BytesIO()
+    Image.open(BytesIO(png)).convert("RGB").save(page, "PDF", resolution=dots)
+    return page.getvalue()

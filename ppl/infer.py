@@ -1,0 +1,59 @@
+"""The front door: compile, then run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from .compiler import Budget, compile
+from .posterior import Posterior
+
+__all__ = ["infer"]
+
+
+def infer(
+    model: Any,
+    observation: Mapping[str, Any] | None = None,
+    of: Collection[str] | str | None = None,
+    *,
+    method: str | None = None,
+    budget: Budget | None = None,
+    seed: int = 0,
+    inputs: Mapping[str, Any] | None = None,
+    sizes: Mapping[str, int] | None = None,
+    nan: str = "error",
+) -> Posterior:
+    """The posterior of a model given an observation, by the route that the compiler finds.
+
+    Args:
+        model: The model.
+        observation: Values by node; labels are accepted, missing cells are `None`. Inputs may be here too.
+        of: The nodes to infer; by default the θ, or the latents of a model without θ.
+        method: Force an engine: `"exact"`, `"rejection"`, `"npe"`, ….
+        budget: What the answer may cost.
+        seed: Decides every random number.
+        inputs: Values of input nodes and columns of long-format plates.
+        sizes: Sizes of plates that neither the model nor the data tell.
+        nan: `"missing"` reads NaN as a missing cell; otherwise it is an error.
+
+    Raises:
+        ModelError: If a body breaks a rule.
+        QueryError: If the question cannot be asked of this model.
+        ImpossibleError: If the observation has probability zero.
+        BackendError: If no engine can answer; it lists what speaks against each.
+
+    Example:
+        >>> import ppl
+        >>> from ppl.distributions import Bernoulli
+        >>> m = ppl.Model("m")
+        >>> @m.latent(states=("dry", "rain"))
+        ... def weather(): return Bernoulli(0.2)
+        >>> @m.observed
+        ... def wet(weather): return Bernoulli([0.1, 0.9][weather])
+        >>> ppl.infer(m, {"wet": 1})["weather"]
+        weather: dry 0.3077, rain 0.6923 (exact)
+    """
+    plan = compile(
+        model, dict(observation or {}), of, method=method, budget=budget, seed=seed, inputs=inputs, sizes=sizes, nan=nan
+    )
+    return plan.posterior()

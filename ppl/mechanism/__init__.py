@@ -1,0 +1,10 @@
+"""How bodies are called: tables, vmap, singly or in batches; forward sampling, log joint, finite tables."""
+
+from .caller import Caller, Outcome
+from .calling import quiet
+from .data import Data, read_data
+from .forward import Batch, forward
+from .mechanism import Facts, Mechanism
+from .probe import kinds, probe
+
+__all__ = ["Batch", "Caller", "Data", "Facts", "Mechanism", "Outcome", "forward", "kinds", "probe", "quiet", "read_data"]

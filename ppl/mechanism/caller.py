@@ -1,0 +1,616 @@
+"""A caller: how one body is called for many draws, and proof that it was called rightly.
+
+The four ways, in order of preference (each body "describes one draw"):
+
+- **table**: every parent is a whole number, so one call for each distinct combination is all there is to know;
+- **vmap**: real parents go under nested `torch.vmap`, draws first, then plate members;
+- **single**: one call a draw, for bodies that draw random numbers themselves or that vmap cannot follow;
+- **batch**: the body promised `vectorized=True`.
+
+Every body is first called twice under one seed, and every production batch is audited against single calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy
+import torch
+from torch import Tensor
+
+from ..distributions import Distribution
+from ..errors import GaltonError, ModelError, SimulationError
+from ..graph import Body, Node
+from .calling import Packing, Result, call, checked, random_state, read_result, same_result, seed_globals
+from .cases import Cases, stack
+
+__all__ = ["Caller", "Outcome"]
+
+#: Up to this many combinations of whole-number parents are bound one by one when real parents are there too.
+BOUND = 8
+#: Beyond this many combinations a table is filled by vmap where the body allows it.
+SINGLY = 512
+#: Rows that an audit calls singly.
+AUDITED = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a body gave for a whole batch.
+
+    Args:
+        distribution: With `batch_shape` equal to the batch, or `None` for a value.
+        value: `(*batch, *event)`, where axes that nothing varies along may have size 1.
+        failed: Rows of the batch, flattened, for which the body raised or gave NaN; `None` when there are none.
+        packing: How the outputs of a dict lie in the value.
+    """
+
+    distribution: Distribution | Cases | None = None
+    value: Tensor | None = None
+    failed: Tensor | None = None
+    packing: Packing | None = None
+
+
+class _Unfit(Exception):
+    """vmap cannot call this body; the reason is the message."""
+
+
+class Caller:
+    """Calls one body, remembers how, and caches what it tabulated.
+
+    Args:
+        node: The node that the body belongs to.
+        body: The function.
+        record: Whether exceptions become failed rows, instead of being raised.
+    """
+
+    def __init__(self, node: Node, body: Body, record: bool = False):
+        self.node, self.body, self.record = node, body, record
+        self.mode: str | None = None
+        self.reason = ""
+        self.seen: Result | None = None
+        self._auditing = True
+        self._moves = False  # whether the body draws from a global generator
+        self._tensors_ok: bool | None = None  # whether vmap may carry its whole-number parents
+        self._rows: dict[tuple[int, ...], int] = {}
+        self._results: list[Result] = []
+        self._stacked: tuple[int, Outcome] | None = None
+        self._lookup: tuple[list[int], list[int], Tensor] | None = None
+
+    # -- the door --------------------------------------------------------------------------------
+
+    def __call__(self, arguments: Sequence[Tensor], shape: tuple[int, ...], seed: int, audit: bool = True) -> Outcome:
+        """The outcome for a batch.
+
+        Args:
+            arguments: One for each parent, `(*batch, *rest)`; batch axes that it does not vary along have size 1.
+            shape: The batch: draws first, then the node's own plates.
+            seed: Decides every random number that the body draws.
+            audit: Whether lifted calls are compared with single ones; a chain does so for some of its steps.
+        """
+        arguments = list(arguments)
+        self._auditing = audit
+        if self.mode is None:
+            self._meet(arguments, shape, seed)
+        if self.body.vectorized:
+            return self._batch(arguments, shape, seed)
+        if self.body.rng or self._moves or self.mode == "single":
+            return self._single(arguments, shape, seed)
+        whole = [i for i, a in enumerate(arguments) if a.dim() == len(shape) and not a.is_floating_point()]
+        if len(whole) == len(arguments):
+            return self._table(arguments, shape, seed)
+        try:
+            return self._vmap(arguments, shape, seed, whole)
+        except _Unfit as reason:
+            self.mode, self.reason = "single", str(reason)
+            return self._single(arguments, shape, seed)
+
+    # -- first acquaintance ----------------------------------------------------------------------
+
+    def _meet(self, arguments, shape, seed) -> None:
+        """Call the first row twice under one seed: two answers mean randomness that no seed reaches."""
+        node, body = self.node, self.body
+        if body.rng and node.determined:
+            raise ModelError(f"'{node.name}' ({body.where}) is declared deterministic and asks for rng; it cannot be both.")
+        if body.vectorized:
+            self.mode, self.reason = "batch", "the body promised vectorized=True"
+            self._meet_batch(arguments, shape, seed)
+            return
+        row = self._row(arguments, shape, 0, python=body.rng)
+        seed_globals(seed)
+        before = random_state()
+        first = self._call(row, seed)
+        self._moves = before != random_state()
+        seed_globals(seed)
+        second = self._call(row, seed)
+        if not same_result(first, second):
+            raise ModelError(
+                f"'{node.name}' ({body.where}) gave two answers under one seed: it hides randomness or keeps state between "
+                "calls. Ask for randomness by an argument named rng, a seeded numpy.random.Generator."
+            )
+        if node.determined:
+            seed_globals(seed + 1)
+            if not same_result(first, self._call(row, seed + 1)):
+                raise ModelError(
+                    f"'{node.name}' ({body.where}) is declared deterministic, but another seed gave another value. Declare it "
+                    "latent or observed, and ask for randomness by an argument named rng."
+                )
+        self.seen = first
+        if first.distribution is not None:
+            checked(node, body, first.distribution)
+        if body.rng:
+            self.mode, self.reason = "single", "the body asks for rng, one generator for each draw"
+        elif self._moves:
+            self.mode, self.reason = "single", "the body draws from a global random generator"
+        elif not arguments:
+            self.mode, self.reason = "table", "it has no parents: one call serves all draws"
+        elif all(a.dim() == len(shape) and not a.is_floating_point() for a in arguments):
+            self.mode, self.reason = "table", "whole-number parents: one call for each distinct combination"
+        else:
+            self.mode, self.reason = "vmap", "real parents are lifted over draws and members"
+
+    def _meet_batch(self, arguments, shape, seed) -> None:
+        """A promise of whole batches is tried: a draw's answer must not depend on the other draws, nor share their noise."""
+        n = 8
+        rows = [a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :])) for a in arguments]
+        same = [r[:1].expand((n, *r.shape[1:])).clone() for r in rows]
+        other = [torch.cat([s[: n // 2], r[-1:].expand((n // 2, *r.shape[1:]))]) for s, r in zip(same, rows, strict=True)]
+
+        def run(batch, s):
+            seed_globals(s)
+            return self._call([b.numpy() if self.body.rng else b for b in batch], s)
+
+        one, two = run(same, seed), run(same, seed)
+        if not same_result(one, two):
+            raise ModelError(
+                f"'{self.node.name}' ({self.body.where}) gave two answers under one seed: it hides randomness. Ask for an "
+                "argument named rng."
+            )
+        self.seen = one
+        tensors = [one.value] if one.value is not None else list(one.distribution.parameters.values())  # type: ignore[union-attr]
+        if any(t.dim() == 0 or t.shape[0] != n for t in tensors) and (arguments or one.value is not None):
+            raise ModelError(
+                f"'{self.node.name}' ({self.body.where}) promises vectorized=True: for {n} draws it must return a leading axis "
+                f"of {n}, but returned the shape {tuple(tensors[0].shape)}."
+            )
+        changed = run(other, seed)
+        halves = zip(tensors, [changed.value] if one.value is not None else list(changed.distribution.parameters.values()))  # type: ignore
+        if rows and not all(torch.allclose(a[: n // 2], b[: n // 2], equal_nan=True) for a, b in halves):
+            raise ModelError(
+                f"'{self.node.name}' ({self.body.where}) promises vectorized=True but mixes draws: changing some draws of the "
+                "batch changed the others."
+            )
+        again = run(same, seed + 1)
+        if one.value is not None and not same_result(one, again) and bool((one.value == one.value[:1]).all()):
+            raise ModelError(
+                f"'{self.node.name}' ({self.body.where}) promises vectorized=True but shares its noise between draws: draw one "
+                "random number for each."
+            )
+
+    # -- the four ways ---------------------------------------------------------------------------
+
+    def _table(self, arguments, shape, seed) -> Outcome:
+        """One call for each distinct combination of whole numbers, remembered for later batches."""
+        rows = self._looked_up(arguments) if self._lookup is not None else None
+        if rows is None:
+            varying = torch.broadcast_shapes(*(a.shape for a in arguments)) if arguments else (1,) * len(shape)
+            if not arguments:
+                keys, index = [()], torch.zeros(varying, dtype=torch.int64)
+            else:
+                columns = torch.stack([a.expand(varying).reshape(-1) for a in arguments], dim=-1)
+                distinct, index = _distinct(columns)
+                keys, index = list(map(tuple, distinct.tolist())), index.reshape(varying)
+            missing = [key for key in keys if key not in self._rows]
+            if len(missing) > SINGLY and self._tensors_ok is not False:
+                try:
+                    return self._vmap(arguments, shape, seed, list(range(len(arguments))))
+                except _Unfit:
+                    self._tensors_ok = False
+            if missing:
+                self._fill(missing, seed)
+            rows = torch.tensor([self._rows[key] for key in keys])[index]
+        table = self._stack_results()
+        if table.distribution is not None:
+            return Outcome(distribution=table.distribution.select(rows).expand(shape))
+        assert table.value is not None
+        return replace(table, value=table.value[rows])
+
+    def _looked_up(self, arguments) -> Tensor | None:
+        """Rows of the table for whole-number arguments that were all met before; `None` when one is new."""
+        low, spans, lookup = self._lookup  # type: ignore[misc]
+        code = None
+        for a, least, span in zip(arguments, low, spans, strict=True):
+            digit = a - least
+            if int(digit.min()) < 0 or int(digit.max()) >= span:
+                return None
+            code = digit if code is None else code * span + digit
+        rows = lookup[code]
+        return None if int(rows.min()) < 0 else rows
+
+    def _index(self) -> None:
+        """Build the look-up from codes of whole numbers to rows, while it stays small."""
+        keys = torch.tensor(list(self._rows))
+        low = keys.amin(dim=0)
+        spans = (keys.amax(dim=0) - low + 1).tolist()
+        if prod(spans) > 2**20:
+            self._lookup = None
+            return
+        code = torch.zeros(len(keys), dtype=torch.int64)
+        for k, span in enumerate(spans):
+            code = code * span + keys[:, k] - low[k]
+        lookup = torch.full((prod(spans),), -1)
+        lookup[code] = torch.tensor(list(self._rows.values()))
+        self._lookup = low.tolist(), spans, lookup
+
+    def _fill(self, keys, seed) -> None:
+        seed_globals(seed)
+        before = random_state()
+        for key in keys:
+            self._rows[key] = len(self._results)
+            self._results.append(self._call(key, seed))
+        if before != random_state():
+            raise ModelError(
+                f"'{self.node.name}' ({self.body.where}) draws from a global random generator for some values of its parents "
+                "only. Ask for an argument named rng, so that it is called once for each draw."
+            )
+        for key in keys[:1] + keys[-1:]:
+            if not same_result(self._results[self._rows[key]], self._call(key, seed)):
+                raise ModelError(
+                    f"'{self.node.name}' ({self.body.where}) changed its answer between two equal calls: it keeps state. "
+                    "A body must depend on its arguments only."
+                )
+        self._stacked = None
+        if keys[0]:
+            self._index()
+
+    def _stack_results(self) -> Outcome:
+        if self._stacked is None or self._stacked[0] != len(self._results):
+            self._stacked = (len(self._results), self._assemble(self._results))
+        return self._stacked[1]
+
+    def _assemble(self, results: Sequence[Result]) -> Outcome:
+        """One outcome with one batch axis from single results."""
+        kinds = {r.distribution is not None for r in results}
+        if len(kinds) > 1:
+            raise ModelError(
+                f"'{self.node.name}' ({self.body.where}) returns a distribution for some parents and a value for others; "
+                "wrap the value as Delta(value)."
+            )
+        if kinds == {True}:
+            try:
+                batch = stack([r.distribution for r in results])  # type: ignore[misc]
+            except ModelError as error:
+                raise ModelError(f"'{self.node.name}' ({self.body.where}): {error}.") from error
+            checked(self.node, self.body, batch)  # type: ignore[arg-type]
+            return Outcome(distribution=batch)
+        values = [r.value for r in results]
+        shapes = {tuple(v.shape) for v in values}  # type: ignore[union-attr]
+        if len(shapes) > 1:
+            raise ModelError(
+                f"'{self.node.name}' ({self.body.where}) returns values whose shape changes from draw to draw: "
+                f"{', '.join(str(s) for s in sorted(shapes))}."
+            )
+        floating = any(v.is_floating_point() for v in values)  # type: ignore[union-attr]
+        value = torch.stack([v.to(torch.float64) if floating else v for v in values])  # type: ignore[union-attr]
+        return Outcome(value=value, packing=results[0].packing)
+
+    def _vmap(self, arguments, shape, seed, whole) -> Outcome:
+        """Lift the body over the batch; whole-number parents are bound combination by combination while they are few."""
+        seed_globals(seed)
+        before = random_state()
+        whole = [i for i in whole if arguments[i].numel() > 1]
+        if not whole or self._tensors_ok:
+            outcome = self._lifted(arguments, shape, {})
+        else:
+            outcome = self._vmap_combinations(arguments, shape, whole)
+        if before != random_state():
+            raise _Unfit("the body draws from a global random generator")
+        if outcome.distribution is not None:
+            checked(self.node, self.body, outcome.distribution)  # type: ignore[arg-type]
+        if self._auditing:
+            self._audit(outcome, arguments, shape, seed)
+        return outcome
+
+    def _vmap_combinations(self, arguments, shape, whole) -> Outcome:
+        varying = torch.broadcast_shapes(*(arguments[i].shape for i in whole))
+        columns = torch.stack([arguments[i].expand(varying).reshape(-1) for i in whole], dim=-1)
+        distinct, index = _distinct(columns)
+        if len(distinct) > BOUND and self._tensors_ok is None:
+            try:
+                outcome = self._lifted(arguments, shape, {})
+                self._audit_each(outcome, arguments, shape, index.reshape(varying), len(distinct))
+                self._tensors_ok = True
+                return outcome
+            except _Unfit:
+                self._tensors_ok = False
+        if len(distinct) > max(BOUND, prod(shape) // 8):
+            raise _Unfit(f"{len(distinct)} combinations of whole-number parents for {prod(shape)} calls")
+        flat = [a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :])) for a in arguments]
+        owner = index.reshape(varying).expand(shape).reshape(-1)
+        parts = []
+        for c, combination in enumerate(distinct.tolist()):
+            rows = (owner == c).nonzero()[:, 0]
+            bound = dict(zip(whole, combination, strict=True))
+            parts.append((rows, self._lifted([a[rows] for a in flat], (len(rows),), bound)))
+        return self._merge(parts, shape)
+
+    def _merge(self, parts, shape) -> Outcome:
+        """Parts that each serve some rows, as one outcome over the batch."""
+        if parts[0][1].distribution is None:
+            event = parts[0][1].value.shape[1:]
+            if any(o.value is None or o.value.shape[1:] != event for _, o in parts):
+                raise ModelError(f"'{self.node.name}' ({self.body.where}) returns values whose shape depends on its parents.")
+            value = torch.empty(prod(shape), *event, dtype=parts[0][1].value.dtype)
+            for rows, o in parts:
+                value = value.to(torch.promote_types(value.dtype, o.value.dtype))
+                value[rows] = o.value.expand((len(rows), *event)).to(value.dtype)
+            return Outcome(value=value.reshape((*shape, *event)))
+        distributions = [o.distribution for _, o in parts]
+        first = distributions[0]
+        alike = all(
+            isinstance(d, Distribution)
+            and d.family == first.family
+            and all(d.parameters[k].shape[1:] == v.shape[1:] for k, v in first.parameters.items())
+            for d in distributions
+        )
+        if not alike:
+            try:
+                return Outcome(distribution=Cases(shape, [(rows, o.distribution) for rows, o in parts]))
+            except ModelError as error:
+                raise ModelError(f"'{self.node.name}' ({self.body.where}): {error}.") from error
+        order = torch.argsort(torch.cat([rows for rows, _ in parts]))
+        tensors = {}
+        for k in first.parameters:
+            pieces = [
+                d.parameters[k].expand((len(rows), *d.parameters[k].shape[1:]))
+                for (rows, _), d in zip(parts, distributions, strict=True)
+            ]
+            joined = torch.cat(pieces)[order]
+            tensors[k] = joined.reshape((*shape, *joined.shape[1:]))
+        return Outcome(distribution=first.lift(tensors, len(shape)))
+
+    def _lifted(self, arguments, shape, bound: dict[int, int]) -> Outcome:
+        """Nested vmap over the batch axes that any argument varies along."""
+        lead = len(shape)
+        # What does not vary over the batch is bound too: whole numbers that are one number stay plain.
+        bound = dict(bound)
+        for i, a in enumerate(arguments):
+            if i not in bound and a.dim() == lead and a.numel() == 1 and not a.is_floating_point():
+                bound[i] = int(a)
+        free = [i for i in range(len(arguments)) if i not in bound]
+        mapped = [ax for ax in range(lead) if any(arguments[i].shape[ax] != 1 for i in free)]
+        box: dict[str, Result] = {}
+
+        def once(*tensors: Tensor) -> tuple[Tensor, ...]:
+            values = [bound.get(i) for i in range(len(arguments))]
+            for i, tensor in zip(free, tensors, strict=True):
+                values[i] = tensor  # type: ignore[call-overload]
+            result = box["result"] = call(self.node, self.body, values)
+            if result.distribution is None:
+                return (result.value,)  # type: ignore[return-value]
+            if not result.distribution.family.liftable:
+                raise _Unfit(f"{result.distribution.family.name} keeps no tensors that could be lifted")
+            return tuple(result.distribution.parameters.values())
+
+        function: Callable = once
+        for ax in reversed(mapped):
+            dims = tuple(0 if arguments[i].shape[ax] != 1 else None for i in free)
+            function = torch.vmap(function, in_dims=dims)
+        inputs = []
+        for i in free:
+            keep = [ax for ax in range(lead) if arguments[i].shape[ax] != 1]
+            rest = arguments[i].shape[lead:]
+            inputs.append(arguments[i].reshape((*(arguments[i].shape[ax] for ax in keep), *rest)))
+        try:
+            outputs = function(*inputs)
+        except _Unfit:
+            raise
+        except GaltonError:
+            raise
+        except Exception as error:  # whatever a user's function raises under vmap, a single call may not
+            raise _Unfit(f"vmap cannot follow it ({_first_line(error)})") from error
+        result = box["result"]
+        sizes = [shape[ax] if ax in mapped else 1 for ax in range(lead)]
+        outputs = [o.reshape((*sizes, *o.shape[len(mapped) :])) for o in outputs]
+        if result.distribution is None:
+            return Outcome(value=outputs[0], packing=result.packing)
+        tensors = dict(zip(result.distribution.parameters, outputs, strict=True))
+        return Outcome(distribution=result.distribution.lift(tensors, lead).expand(shape))
+
+    def _single(self, arguments, shape, seed) -> Outcome:
+        """One call a draw and member; exceptions are raised with a seed that replays them, or recorded."""
+        count = prod(shape)
+        seeds = numpy.random.default_rng(seed).integers(0, 2**62, size=count)
+        columns = [self._column(a, shape, self.body.rng) for a in arguments]
+        results: list[Result | None] = []
+        for i in range(count):
+            if self._moves:
+                seed_globals(int(seeds[i]))
+            try:
+                results.append(self._call([column[i] for column in columns], int(seeds[i]), draw=i))
+            except SimulationError:
+                if not self.record:
+                    raise
+                results.append(None)
+        failed = torch.tensor([r is None for r in results])
+        good = next((r for r in results if r is not None), None)
+        if good is None:
+            raise SimulationError(f"'{self.node.name}' ({self.body.where}) raised for every one of {count} draws.", self.node.name)
+        # A failed row borrows a good row's answer, so that bodies further down never see nonsense; the mask tells.
+        outcome = self._assemble([good if r is None else r for r in results])
+        for i in (0, count - 1):
+            result = results[i]
+            if result is not None:
+                if self._moves:
+                    seed_globals(int(seeds[i]))
+                if not same_result(result, self._call([column[i] for column in columns], int(seeds[i]), draw=i)):
+                    raise ModelError(
+                        f"'{self.node.name}' ({self.body.where}) changed its answer between two equal calls under one seed: it "
+                        "keeps state or hides randomness. Ask for an argument named rng."
+                    )
+        if outcome.distribution is not None:
+            d = outcome.distribution
+            if isinstance(d, Cases):
+                return Outcome(distribution=Cases(shape, d.parts), failed=failed if failed.any() else None)
+            tensors = {k: v.reshape((*shape, *v.shape[1:])) for k, v in d.parameters.items()}
+            return Outcome(distribution=d.lift(tensors, len(shape)), failed=failed if failed.any() else None)
+        value = outcome.value
+        assert value is not None
+        value, failed = self._without_nan(value, failed)
+        value = value.reshape((*shape, *value.shape[1:]))
+        return Outcome(value=value, failed=failed if failed.any() else None, packing=outcome.packing)
+
+    def _without_nan(self, value: Tensor, failed: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows with NaN are failed simulations; the mask says so and the row keeps its NaN."""
+        if self.node.determined or not value.is_floating_point():
+            return value, failed
+        return value, failed | torch.isnan(value).reshape((len(value), -1)).any(dim=-1)
+
+    def _batch(self, arguments, shape, seed) -> Outcome:
+        flat = [a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :])) for a in arguments]
+        count = prod(shape)
+        seed_globals(seed)
+        if not flat:
+            flat = []
+        named = {e.argument: (a.numpy() if self.body.rng else a) for e, a in zip(self.body.parents, flat, strict=True)}
+        if self.body.rng:
+            named["rng"] = numpy.random.default_rng(seed)
+        try:
+            result = read_result(self.node, self.body, self.body.function(**named))
+        except GaltonError:
+            raise
+        except Exception as error:
+            raise SimulationError(
+                f"'{self.node.name}' ({self.body.where}) raised {type(error).__name__}: {_first_line(error)}, for a batch of "
+                f"{count} draws with seed {seed}.",
+                self.node.name,
+                seed,
+            ) from error
+        if result.distribution is not None:
+            d = result.distribution.lift(dict(result.distribution.parameters), 1)
+            checked(self.node, self.body, d)
+            tensors = {k: v.reshape((*shape, *v.shape[1:])) for k, v in d.parameters.items()}
+            return Outcome(distribution=d.lift(tensors, len(shape)))
+        value = result.value
+        assert value is not None
+        if value.dim() == 0 or len(value) != count:
+            raise ModelError(
+                f"'{self.node.name}' ({self.body.where}) promises vectorized=True: for {count} draws it returned the shape "
+                f"{tuple(value.shape)}; the leading axis must be {count}."
+            )
+        value, failed = self._without_nan(value, torch.zeros(count, dtype=torch.bool))
+        value = value.reshape((*shape, *value.shape[1:]))
+        return Outcome(value=value, failed=failed if failed.any() else None, packing=result.packing)
+
+    # -- audit and single calls ------------------------------------------------------------------
+
+    def _audit(self, outcome: Outcome, arguments, shape, seed) -> None:
+        """A few random rows and the extreme ones, called singly, must agree with the batch."""
+        count = prod(shape)
+        rows = set(numpy.random.default_rng(seed).integers(0, count, size=2).tolist())
+        for a in arguments[:2]:
+            if a.numel():
+                flat = a.reshape((*a.shape[: len(shape)], -1))[..., 0]
+                for extreme in (flat.argmin(), flat.argmax()):
+                    where = numpy.unravel_index(int(extreme), tuple(flat.shape))
+                    rows.add(int(numpy.ravel_multi_index(where, shape)))
+        self._compare(outcome, arguments, shape, sorted(rows)[: AUDITED + 2])
+
+    def _audit_each(self, outcome, arguments, shape, owner: Tensor, combinations: int) -> None:
+        """One row for each distinct combination of whole numbers (512 at most)."""
+        flat = owner.expand(shape).reshape(-1)
+        first = torch.zeros(combinations, dtype=torch.int64).scatter_(0, flat, torch.arange(len(flat)))
+        rows = first if combinations <= SINGLY else first[:: combinations // SINGLY + 1]
+        self._compare(outcome, arguments, shape, rows.tolist())
+
+    def _compare(self, outcome: Outcome, arguments, shape, rows) -> None:
+        for i in rows:
+            where = tuple(int(k) for k in numpy.unravel_index(i, shape))
+            single = self._call(self._row(arguments, shape, i, python=False), None)
+            if outcome.distribution is None:
+                assert outcome.value is not None
+                lead = len(shape)
+                at = tuple(k if outcome.value.shape[ax] != 1 else 0 for ax, k in enumerate(where[:lead]))
+                batch = Result(value=outcome.value[at])
+            elif isinstance(outcome.distribution, Distribution):
+                tensors = {k: v.expand((*shape, *v.shape[len(shape) :]))[where] for k, v in outcome.distribution.parameters.items()}
+                batch = Result(distribution=outcome.distribution.lift(tensors, 0))
+            else:
+                continue  # each part of Cases was lifted and is compared by family below it
+            if not same_result(single, batch, exactly=False):
+                raise _Unfit(f"the lifted call disagreed with a single call at draw {where[0]}")
+
+    def _call(self, arguments, seed: int | None, draw: int | None = None) -> Result:
+        try:
+            return call(self.node, self.body, arguments, seed)
+        except GaltonError:
+            raise
+        except Exception as error:
+            given = ", ".join(f"{e.argument}={_short(v)}" for e, v in zip(self.body.parents, arguments, strict=True))
+            at = "" if draw is None else f" at draw {draw}"
+            replay = f" Replay it with rng=numpy.random.default_rng({seed})." if self.body.rng and seed is not None else ""
+            if self._moves and seed is not None and not self.body.rng:
+                replay = f" Replay it after numpy.random.seed({seed % 2**32})."
+            raise SimulationError(
+                f"'{self.node.name}' ({self.body.where}) raised {type(error).__name__}: {_first_line(error)}{at}, called with "
+                f"({given}).{replay}",
+                self.node.name,
+                seed,
+            ) from error
+
+    def _row(self, arguments, shape, i: int, python: bool) -> list:
+        """The arguments of one call, as the body expects them."""
+        where = numpy.unravel_index(i, shape) if shape else ()
+        row = []
+        for a in arguments:
+            at = tuple(int(k) if a.shape[ax] != 1 else 0 for ax, k in enumerate(where))
+            row.append(_plain(a[at], python))
+        return row
+
+    def _column(self, a: Tensor, shape, python: bool) -> list:
+        """An argument for every call of the batch, in order."""
+        lead = len(shape)
+        flat = a.expand((*shape, *a.shape[lead:])).reshape((-1, *a.shape[lead:]))
+        if a.dim() == lead and (python or not a.is_floating_point()):
+            return flat.tolist()
+        return list(flat.numpy()) if python else list(flat)
+
+
+def _plain(value: Tensor, python: bool):
+    """Whole numbers as Python integers; for `rng` bodies NumPy arrays and Python scalars; tensors otherwise."""
+    if value.dim() == 0 and (python or not value.is_floating_point()):
+        return value.item()
+    return value.numpy() if python else value
+
+
+def _distinct(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Distinct rows of a matrix of integers, `(distinct, columns)`, and for each row which one it is."""
+    low = columns.amin(dim=0)
+    spans = (columns.amax(dim=0) - low + 1).tolist()
+    if prod(spans) > 2**20:
+        distinct, index = torch.unique(columns, dim=0, return_inverse=True)
+        return distinct, index
+    code = torch.zeros(len(columns), dtype=torch.int64)
+    for k, span in enumerate(spans):
+        code = code * span + (columns[:, k] - low[k])
+    present = torch.bincount(code, minlength=prod(spans)).nonzero()[:, 0]
+    lookup = torch.empty(prod(spans), dtype=torch.int64)
+    lookup[present] = torch.arange(len(present))
+    rest, digits = present, []
+    for span in reversed(spans):
+        digits.append(rest % span)
+        rest = rest // span
+    distinct = torch.stack(digits[::-1], dim=-1) + low
+    return distinct, lookup[code]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else type(error).__name__
+
+
+def _short(value) -> str:
+    text = str(value.tolist()) if isinstance(value, Tensor | numpy.ndarray) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

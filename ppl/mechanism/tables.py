@@ -1,0 +1,375 @@
+"""Finite tables: the values a node can take, and its body's outcome for every combination of its parents.
+
+A parent that is not observed is enumerated over its domain; everything else that a body depends on (inputs, the member's index, observed
+parents without a finite domain) is a *context*. A table has one row for each distinct context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy
+import torch
+from torch import Tensor
+
+from ..errors import GaltonError
+from ..graph import Body, Node, Parent
+from .caller import Outcome
+from .calling import quiet, same_result
+from .mechanism import Mechanism, Window
+from .watch import Watched
+
+__all__ = ["Cell", "NotFinite", "Slot", "Table", "Tables", "TooLarge"]
+
+#: A variable of the unrolled graph: a node and one member's coordinates along its plates.
+Cell = tuple[str, tuple[int, ...]]
+
+
+class NotFinite(Exception):
+    """A node has no finite set of values; the reason is the message."""
+
+
+class TooLarge(Exception):
+    """A table would need more cells than it may."""
+
+    def __init__(self, name: str, cells: int):
+        super().__init__(f"tabulating '{name}' takes {cells:,} combinations of its parents")
+        self.name, self.cells = name, cells
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One parent variable of a body.
+
+    Args:
+        edge: The edge that it fills.
+        extra: For a parent in plates that the child is not in: the coordinates along these.
+    """
+
+    edge: Parent
+    extra: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A body's outcome for every context and combination of parents.
+
+    Args:
+        outcome: Over the batch `(contexts, *cardinalities of the slots)`.
+        slots: The parents that are enumerated, in the order of the axes.
+        context: Which context each member has, `(datasets or 1, members)`.
+        shape: The batch.
+    """
+
+    outcome: Outcome
+    slots: tuple[Slot, ...]
+    context: Tensor
+    shape: tuple[int, ...]
+
+
+class Tables:
+    """Domains and tables of a mechanism's finite nodes, computed once.
+
+    Args:
+        mechanism: How the bodies are called.
+        known: Values of observed nodes, `(datasets, *plates, *event)`: context for bodies that ask for them.
+        limit: The largest number of combinations for which a body is called.
+    """
+
+    def __init__(self, mechanism: Mechanism, known: Mapping[str, Tensor] | None = None, limit: int = 2**22):
+        self.mechanism, self.graph, self.limit = mechanism, mechanism.graph, limit
+        self.known = dict(known or {})
+        self.contextual = False  # whether any table looked at the values of observed nodes
+        self._domains: dict[str, Tensor] = {}
+        self._slots: dict[tuple[str, str], tuple[Slot, ...]] = {}
+        self._tables: dict[tuple[str, str], Table] = {}
+
+    # -- domains ---------------------------------------------------------------------------------
+
+    def domain(self, name: str) -> Tensor:
+        """The values a node can take, sorted, `(cardinality, *event)`.
+
+        Raises:
+            NotFinite: If they are not a finite set.
+            TooLarge: If finding them takes too many calls.
+        """
+        if name not in self._domains:
+            group = next(g for g in self.graph.strata if name in g)
+            if len(group) == 1 and not self.graph[name].lags:
+                self._domains[name] = self._values(self.graph[name], "body")
+            else:
+                self._chain_domains(group)
+        return self._domains[name]
+
+    def _chain_domains(self, group: tuple[str, ...]) -> None:
+        """Values reachable along a chain: those of the start, then of every step, until nothing new appears."""
+        plate = self.graph.chain_plate(group[0])
+        assert plate is not None
+        for _ in range(self.mechanism.sizes[plate] + 1):
+            before = {name: len(self._domains.get(name, ())) for name in group}
+            for name in group:
+                node = self.graph[name]
+                if name not in self._domains and node.start is not None:
+                    self._domains[name] = self._values(node, "start")
+                found = self._values(node, "body")
+                if name in self._domains:
+                    found = torch.unique(torch.cat([self._domains[name], found]), dim=0)
+                if name not in self._domains or len(found) > len(self._domains[name]):
+                    self._domains[name] = found
+                    # Tables over the smaller domain are of no more use.
+                    self._tables = {k: t for k, t in self._tables.items() if k[0] not in group}
+            if before == {name: len(self._domains[name]) for name in group}:
+                break
+
+    def _values(self, node: Node, part: str) -> Tensor:
+        facts = self.mechanism.facts[node.name]
+        if facts.kind == "opaque":
+            raise NotFinite(f"'{node.name}' is a simulator without a density")
+        if facts.kind == "explicit" and not facts.finite:
+            kind = "countably many values" if facts.discrete else "continuous"
+            raise NotFinite(f"'{node.name}' is {kind} ({facts.family})")
+        if facts.family == "Bernoulli" and not facts.event_shape:
+            # Whatever its parents say; `Network` holds the finished table against it.
+            return torch.tensor([0, 1])
+        outcome = self._cached(node, part).outcome
+        if outcome.distribution is not None:
+            if not outcome.distribution.finite:
+                raise NotFinite(f"'{node.name}' is not finite for some values of its parents")
+            return outcome.distribution.domain()
+        assert outcome.value is not None
+        event = len(facts.event_shape)
+        rows = outcome.value.reshape((-1, *outcome.value.shape[outcome.value.dim() - event :]))
+        return torch.unique(rows, dim=0)
+
+    # -- tables ----------------------------------------------------------------------------------
+
+    def table(self, node: Node, part: str = "body") -> Table:
+        """The outcome of one of a node's bodies for all its parents' values."""
+        self.domain_of_parents(node)
+        return self._cached(node, part)
+
+    def domain_of_parents(self, node: Node) -> None:
+        """Complete the domains of a chain before its tables are used."""
+        for name in (*node.parents, *node.lags):
+            if self._enumerable(name):
+                self.domain(name)
+
+    def _cached(self, node: Node, part: str) -> Table:
+        key = node.name, part
+        if key not in self._tables:
+            self._tables[key] = self._tabulate(node, part)
+        return self._tables[key]
+
+    def size(self, node: Node, part: str = "body") -> int:
+        """How many combinations of parents the table has for one context."""
+        return prod(len(self.domain(slot.edge.source)) for slot in self.slots(node, part))
+
+    def _tabulate(self, node: Node, part: str) -> Table:
+        body = node.start if part == "start" else node.body
+        assert body is not None
+        slots = self.slots(node, part)
+        cards = [len(self._domain_so_far(slot.edge.source)) for slot in slots]
+        contexts, context = self._contexts(node, body, part)
+        count = 1 + int(context.max())
+        shape = (count, *cards)
+        if prod(shape) > self.limit:
+            raise TooLarge(node.name, prod(shape))
+        arguments = []
+        for edge in body.parents:
+            if edge in contexts:
+                value = contexts[edge]
+                arguments.append(value.reshape((count, *[1] * len(cards), *value.shape[1:])))
+            else:
+                arguments.append(self._enumerated(node, edge, slots, cards))
+        with quiet(), torch.no_grad():
+            outcome = self.mechanism.callers[node.name, part](arguments, shape, 0)
+        return Table(outcome, slots, context, shape)
+
+    def _domain_so_far(self, name: str) -> Tensor:
+        return self._domains[name] if name in self._domains else self.domain(name)
+
+    def _enumerated(self, node: Node, edge: Parent, slots: tuple[Slot, ...], cards: list[int]) -> Tensor:
+        """An argument over the axes of its slots, `(1, *cards or 1, *extra plates, *event)`."""
+        mine = [i for i, slot in enumerate(slots) if slot.edge == edge]
+        domain = self._domain_so_far(edge.source)
+        event = domain.shape[1:]
+        if not self._extra_plates(node, edge):
+            shape = [1] * (1 + len(cards))
+            shape[1 + mine[0]] = len(domain)
+            return domain.reshape((*shape, *event))
+        extras = tuple(self.mechanism.sizes[p] for p in self._extra_plates(node, edge))
+        lead = [1] + [cards[i] if i in mine else 1 for i in range(len(cards))]
+        value = domain[0].expand((*lead, *extras, *event)).clone()
+        for i in mine:
+            along = [1] * len(lead)
+            along[1 + i] = cards[i]
+            at = (slice(None),) * len(lead) + slots[i].extra
+            value[at] = domain.reshape((*along, *event)).expand((*lead, *event))
+        return value
+
+    # -- parents ---------------------------------------------------------------------------------
+
+    def _enumerable(self, name: str) -> bool:
+        """Whether a parent is enumerated: not an input, and not observed with values that only the data know."""
+        if self.graph[name].is_input:
+            return False
+        if name in self.known:
+            facts = self.mechanism.facts[name]
+            return facts.finite or (facts.kind == "deterministic" and self._has_domain(name))
+        return True
+
+    def _has_domain(self, name: str) -> bool:
+        try:
+            self.domain(name)
+        except (NotFinite, TooLarge):
+            return False
+        return True
+
+    def slots(self, node: Node, part: str = "body") -> tuple[Slot, ...]:
+        """The parent variables of one of a node's bodies, in order."""
+        key = node.name, part
+        if key not in self._slots:
+            body = node.start if part == "start" else node.body
+            assert body is not None
+            found: list[Slot] = []
+            for edge in body.parents:
+                if edge.kind == "index" or not self._enumerable(edge.source):
+                    continue
+                extra = self._extra_plates(node, edge)
+                if not extra:
+                    found.append(Slot(edge))
+                else:
+                    found += [Slot(edge, at) for at in self._touched(node, body, part, edge, extra)]
+            self._slots[key] = tuple(found)
+        return self._slots[key]
+
+    def _extra_plates(self, node: Node, edge: Parent) -> list[str]:
+        """The plates of a parent whose members the body sees all at once."""
+        pointed = {q for p in node.plates for q in self.graph.plates[p].of}
+        axes = self.graph[edge.source].axes
+        extra = [p for p in axes if p not in node.plates and p not in pointed]
+        return sorted(extra, key=list(self.graph.plates).index)
+
+    def _touched(self, node: Node, body: Body, part: str, edge: Parent, extra: list[str]) -> list[tuple[int, ...]]:
+        """The members that the body looks at: those it indexes, provided that the others make no difference."""
+        sizes = tuple(self.mechanism.sizes[p] for p in extra)
+        everything = list(numpy.ndindex(*sizes))
+        if len(extra) > 1 or body.rng or body.vectorized:
+            return everything
+        domain = self._domain_so_far(edge.source)
+        fills = [domain[0], domain[-1], domain[len(domain) // 2]]
+        touched: set[int] = set()
+        with quiet():
+            for fill in fills:
+                row = self._sample_row(node, body, edge, fill.expand((*sizes, *fill.shape)))
+                if row is None:
+                    return everything
+                watched = Watched.of(row[body.parents.index(edge)].clone())
+                row[body.parents.index(edge)] = watched
+                try:
+                    self.mechanism.callers[node.name, part]._call(row, None)
+                except GaltonError:
+                    return everything
+                touched |= watched.touched
+            if len(touched) >= sizes[0] or not self._others_idle(node, body, part, edge, touched, sizes, domain):
+                return everything
+        return [(i,) for i in sorted(touched)]
+
+    def _others_idle(self, node, body, part, edge, touched, sizes, domain) -> bool:
+        """Whether changing the untouched members leaves the outcome as it is, for random values of the touched ones."""
+        generator = torch.Generator().manual_seed(0)
+        caller, place = self.mechanism.callers[node.name, part], body.parents.index(edge)
+        for _ in range(8):
+            one = domain[torch.randint(len(domain), sizes, generator=generator)]
+            two = domain[torch.randint(len(domain), sizes, generator=generator)]
+            for i in touched:
+                two[i] = one[i]
+            rows = [self._sample_row(node, body, edge, value) for value in (one, two)]
+            for row, value in zip(rows, (one, two), strict=True):
+                row[place] = value  # type: ignore[index]
+            if not same_result(caller._call(rows[0], None), caller._call(rows[1], None)):
+                return False
+        return True
+
+    def _sample_row(self, node: Node, body: Body, edge: Parent, value: Tensor) -> list | None:
+        """Arguments of one call, with this value for one edge and the first of everything else."""
+        row: list = []
+        for other in body.parents:
+            if other == edge:
+                row.append(value)
+            elif other.kind == "index":
+                row.append(0)
+            elif self._enumerable(other.source):
+                if self._extra_plates(node, other):
+                    return None
+                first = self._domain_so_far(other.source)[0]
+                row.append(first.item() if first.dim() == 0 and not first.is_floating_point() else first)
+            else:
+                known = self.mechanism.data.inputs.get(other.source, self.known.get(other.source))
+                if known is None:
+                    return None
+                flat = known.reshape((-1, *known.shape[1 + len(self.graph[other.source].axes) :]))[0]
+                row.append(flat.item() if flat.dim() == 0 and not flat.is_floating_point() else flat)
+        return row
+
+    # -- contexts --------------------------------------------------------------------------------
+
+    def window(self, node: Node, part: str) -> Window | None:
+        """The members that a body serves: the first for a start, the later ones for a body that has a start."""
+        if node.start is None:
+            return None
+        plate = next(p for p in reversed(node.plates) if self.graph.plates[p].ordered)
+        return (plate, 0, 1) if part == "start" else (plate, 1, self.mechanism.sizes[plate])
+
+    def members(self, node: Node, part: str = "body") -> list[tuple[int, ...]]:
+        """The coordinates of the members that a body serves, in the order of `Table.context`."""
+        window = self.window(node, part)
+        ranges = [range(*window[1:]) if window and window[0] == p else range(self.mechanism.sizes[p]) for p in node.plates]
+        grid = numpy.indices([len(r) for r in ranges]).reshape((len(ranges), -1)).T if ranges else numpy.zeros((1, 0), int)
+        return [tuple(r[int(k)] for r, k in zip(ranges, at, strict=True)) for at in grid]
+
+    def _contexts(self, node: Node, body: Body, part: str) -> tuple[dict[Parent, Tensor], Tensor]:
+        """Distinct contexts, `(contexts, *rest)` for each edge that is context, and which one each member has."""
+        window = self.window(node, part)
+        shape = self.mechanism.shape(node, 1, window)
+        edges = [e for e in body.parents if e.kind == "index" or not self._enumerable(e.source)]
+        values = {**self.mechanism.data.inputs, **self.known}
+        columns, datasets = {}, 1
+        for edge in edges:
+            if edge.kind != "index" and edge.source not in values:
+                raise NotFinite(f"the input '{edge.source}' is not given")
+            argument = self.mechanism._argument(node, edge, values, window)
+            if edge.source in self.known and edge.kind != "index":
+                self.contextual = True
+            datasets = max(datasets, len(argument))
+            columns[edge] = argument
+        if not edges:
+            return {}, torch.zeros(1, prod(shape[1:]), dtype=torch.int64)
+        flat = {}
+        for edge, argument in columns.items():
+            full = argument.expand((datasets, *shape[1:], *argument.shape[len(shape) :]))
+            flat[edge] = full.reshape((datasets * prod(shape[1:]), *argument.shape[len(shape) :]))
+        joined = torch.cat([f.reshape((len(f), -1)).to(torch.float64) for f in flat.values()], dim=1)
+        distinct, inverse = torch.unique(joined, dim=0, return_inverse=True)
+        first = torch.full((len(distinct),), len(joined)).scatter_reduce(
+            0, inverse, torch.arange(len(joined)), "amin", include_self=True
+        )
+        return {edge: f[first] for edge, f in flat.items()}, inverse.reshape(datasets, -1)
+
+    def cell(self, node: Node, slot: Slot, at: tuple[int, ...]) -> Cell:
+        """The parent variable that a slot means for the member at these coordinates."""
+        extras = dict(zip(self._extra_plates(node, slot.edge), slot.extra, strict=True)) if slot.extra else {}
+        own = dict(zip(node.plates, at, strict=True))
+        chain = next((p for p in reversed(node.plates) if self.graph.plates[p].ordered), None)
+        place = []
+        for plate in self.graph[slot.edge.source].axes:
+            if plate in own:
+                place.append(own[plate] - (1 if slot.edge.kind == "previous" and plate == chain else 0))
+            elif plate in extras:
+                place.append(extras[plate])
+            else:
+                owner = next(p for p in node.plates if plate in self.graph.plates[p].of)
+                place.append(int(self.mechanism.columns[owner][plate][own[owner]]))
+        return slot.edge.source, tuple(place)

@@ -1,0 +1,8 @@
+"""What comes out of every backend: one posterior, its marginals and its certificate."""
+
+from .answer import Answer, Draws
+from .certificate import Certificate
+from .marginal import DrawnMarginal, Marginal, TableMarginal
+from .posterior import Posterior
+
+__all__ = ["Answer", "Certificate", "DrawnMarginal", "Draws", "Marginal", "Posterior", "TableMarginal"]

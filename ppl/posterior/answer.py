@@ -1,0 +1,82 @@
+"""What an engine hands back for one component: marginals, draws, and densities where there are any.
+
+`Posterior` puts the components together; engines make answers, users see posteriors.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..errors import BackendError
+from ..graph import Graph
+from .certificate import Certificate
+from .marginal import DrawnMarginal, Marginal
+
+__all__ = ["Answer", "Draws"]
+
+
+class Answer(ABC):
+    """The posterior of one component.
+
+    Attributes:
+        names: The nodes that it answers for.
+        certificate: What is known about its quality.
+        log_evidence: log p(observation of this component), or `None` where it is not known.
+        notes: What the user should know about how it came about.
+    """
+
+    names: tuple[str, ...]
+    certificate: Certificate
+    log_evidence: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def marginal(self, name: str) -> Marginal:
+        """The marginal of one node."""
+
+    @abstractmethod
+    def sample(self, n: int, seed: int) -> dict[str, Tensor]:
+        """Joint draws of all nodes, `(n, *plates, *event)` each."""
+
+    def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
+        """log p(values | observation) of all nodes jointly, `(batch,)` for values `(batch, *plates, *event)`."""
+        raise BackendError(f"The posterior of {', '.join(self.names)} is known by its draws only; it has no density.")
+
+
+class Draws(Answer):
+    """An answer that consists of equally weighted joint draws.
+
+    Args:
+        graph: Where the nodes' plates and labels are.
+        values: By node, `(draws, *plates, *event)`.
+        certificate: What is known about its quality.
+        domains: Values of the nodes that are known to be finite.
+        notes: What the user should know.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        values: Mapping[str, Tensor],
+        certificate: Certificate,
+        domains: Mapping[str, Tensor] | None = None,
+        notes: tuple[str, ...] = (),
+    ):
+        self.names, self.certificate, self.notes = tuple(values), certificate, notes
+        self._graph, self._values, self._domains = graph, dict(values), dict(domains or {})
+
+    def __len__(self) -> int:
+        return len(next(iter(self._values.values())))
+
+    def marginal(self, name: str) -> Marginal:
+        node = self._graph[name]
+        return DrawnMarginal(name, self._values[name], node.axes, node.states, self._domains.get(name))
+
+    def sample(self, n: int, seed: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randint(len(self), (n,), generator=generator)
+        return {name: value[rows] for name, value in self._values.items()}

@@ -1,0 +1,177 @@
+"""The posterior: one answer for all routes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..errors import QueryError, closest
+from ..graph import Graph
+from .answer import Answer
+from .certificate import Certificate, worst
+from .marginal import Marginal
+
+if TYPE_CHECKING:
+    from ..mechanism import Data
+
+__all__ = ["Posterior"]
+
+
+class Posterior:
+    """p(asked nodes | observation), whichever engine found it.
+
+    `posterior["bias"]` is the marginal of a node: `.mean`, `.sd`, `.quantile(q)`, `.probs`, `.draws(n)`, `.standard_error`.
+
+    Args:
+        graph: The model's whole graph.
+        answers: One for each independent component.
+        of: The nodes that were asked for, in order.
+        plan: The plan that was followed.
+        data: The observation and inputs that were conditioned on.
+        unasked: log p of observed nodes that nothing asked for depends on, or `None` when it is not known.
+
+    Example:
+        >>> import ppl
+        >>> from ppl.distributions import Bernoulli
+        >>> m = ppl.Model("m")
+        >>> @m.latent
+        ... def rain(): return Bernoulli(0.2)
+        >>> @m.observed
+        ... def wet(rain): return Bernoulli([0.1, 0.9][rain])
+        >>> posterior = ppl.infer(m, {"wet": 1})
+        >>> round(float(posterior["rain"].prob(1)), 4), posterior.certificate.grade
+        (0.6923, 'A')
+        >>> round(posterior.log_evidence, 4)
+        -1.3471
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        answers: Collection[Answer],
+        of: tuple[str, ...],
+        plan: Any,
+        data: Data,
+        unasked: float | None = 0.0,
+    ):
+        self.graph, self.answers, self.of, self.plan, self.data = graph, tuple(answers), of, plan, data
+        self._owner = {name: answer for answer in self.answers for name in answer.names}
+        self._unasked = unasked
+        self._cache: dict[str, Marginal] = {}
+
+    def __getitem__(self, name: str) -> Marginal:
+        if name not in self._owner:
+            raise QueryError(f"The posterior has no '{name}'; it was not asked for.{closest(name, self.of)}")
+        if name not in self._cache:
+            self._cache[name] = self._owner[name].marginal(name)
+        return self._cache[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.of)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._owner
+
+    @property
+    def method(self) -> str:
+        """The method, or the methods of the components."""
+        return " + ".join(dict.fromkeys(route.method for route in self.plan.routes if route.ask)) or "none"
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """How far the answer can be trusted: the worst grade of its parts."""
+        return worst(answer.certificate for answer in self.answers)
+
+    @property
+    def log_evidence(self) -> float:
+        """log p(observation); absent (an `AttributeError`) where the route does not give it."""
+        parts = [answer.log_evidence for answer in self.answers] + [self._unasked]
+        if any(part is None for part in parts):
+            raise AttributeError(f"log_evidence is not known by the route that was taken ({self.method}).")
+        return float(sum(parts))  # type: ignore[arg-type]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the engines want the user to know."""
+        return tuple(dict.fromkeys(note for answer in self.answers for note in answer.notes))
+
+    def sample(self, n: int, seed: int = 0) -> dict[str, Tensor]:
+        """Joint posterior draws of the asked nodes, `(n, *plates, *event)` each."""
+        if n < 1:
+            raise QueryError(f"sample({n}): the number of draws is a positive integer.")
+        found: dict[str, Tensor] = {}
+        for answer in self.answers:
+            own = (seed * 0x9E3779B1 + zlib.crc32(",".join(answer.names).encode())) % 2**62
+            found.update(answer.sample(n, own))
+        return {name: found[name] for name in self.of}
+
+    def log_prob(self, values: Mapping[str, Any]) -> Tensor:
+        """log p(values | observation), jointly.
+
+        Args:
+            values: Every asked node: one value `(*plates, *event)`, or a batch of them with one more leading axis.
+
+        Raises:
+            QueryError: If a node is missing.
+            BackendError: If the route knows draws only.
+        """
+        lacking = [name for name in self.of if name not in values]
+        if lacking:
+            raise QueryError(f"log_prob needs a value for '{lacking[0]}'.")
+        tensors, single = {}, True
+        for name in self.of:
+            reference = self._owner[name].sample(1, 0)[name]
+            value = torch.as_tensor(values[name]).to(reference.dtype)
+            single = single and value.dim() == reference.dim() - 1
+            tensors[name] = value.unsqueeze(0) if value.dim() == reference.dim() - 1 else value
+        total = torch.zeros((), dtype=torch.float64)
+        for answer in self.answers:
+            total = total + answer.log_prob({name: tensors[name] for name in answer.names})
+        return total[0] if single and total.dim() else total
+
+    def predict(
+        self,
+        of: Collection[str] | str | None = None,
+        *,
+        n: int = 1000,
+        seed: int = 0,
+        model: Any = None,
+        **inputs: Any,
+    ) -> Mapping[str, Tensor]:
+        """The posterior predictive: reported nodes keep their posterior draws, everything else is drawn anew.
+
+        Args:
+            of: The nodes to predict; by default the observed ones.
+            n: How many draws.
+            model: Another model to predict with, such as `model.do(x=1)`; by default this one.
+            inputs: New values of input nodes; they may resize their plates.
+
+        Returns:
+            By node, `(n, *plates, *event)`.
+        """
+        from .predict import predict
+
+        return predict(self, of, n, seed, model, inputs)
+
+    def summary(self) -> str:
+        """A table: mean, sd and central interval, or the probabilities of a finite node."""
+        from .summary import summary
+
+        return summary(self)
+
+    def plot(self, path: str | None = None, **options: Any) -> Any:
+        """Marginals as a matplotlib figure, saved where `path` says."""
+        from .plotting import plot
+
+        return plot(self, path, **options)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return f"Posterior({', '.join(self.of)}; {self.method}, grade {self.certificate.grade})"
