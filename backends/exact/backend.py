@@ -183,10 +183,11 @@ class ExactAnswer(Answer):
 
     def marginal(self, name: str) -> TableMarginal:
         node, domain, shape = self._query.graph[name], self._network.domains[name], self._grid(name)
-        probs = numpy.empty((*shape, len(domain)))
+        probs = numpy.zeros((*shape, len(domain)))
         for at in numpy.ndindex(*shape):
-            table = self._result.marginal((name, tuple(at)))
-            probs[at] = table[self._dataset if len(table) > 1 else 0]
+            cell = (name, tuple(at))
+            table = self._result.marginal(cell)
+            probs[at][self._network.reach[cell]] = table[self._dataset if len(table) > 1 else 0]
         # What rounding has left of one is shared out, so that probabilities add up.
         probs /= probs.sum(axis=-1, keepdims=True)
         return TableMarginal(name, domain, torch.from_numpy(probs), node.plates, node.states)
@@ -197,7 +198,8 @@ class ExactAnswer(Answer):
         found = {}
         for name in self.names:
             shape = self._grid(name)
-            index = numpy.stack([drawn[name, tuple(at)] for at in numpy.ndindex(*shape)], axis=1).reshape((n, *shape))
+            columns = [self._network.reach[name, tuple(at)][drawn[name, tuple(at)]] for at in numpy.ndindex(*shape)]
+            index = numpy.stack(columns, axis=1).reshape((n, *shape))
             found[name] = self._network.domains[name][torch.from_numpy(index)]
         return found
 
@@ -214,7 +216,11 @@ class ExactAnswer(Answer):
             index = same.to(torch.int8).argmax(-1).numpy()
             possible &= same.any(-1).reshape(count, -1).all(-1).numpy()
             for at in numpy.ndindex(*self._grid(name)):
-                chosen[name, tuple(at)] = index[(slice(None), *at)]
+                reach = self._network.reach[name, tuple(at)]
+                here = index[(slice(None), *at)]
+                position = numpy.searchsorted(reach, here).clip(max=len(reach) - 1)
+                possible &= reach[position] == here
+                chosen[name, tuple(at)] = position
         own = [Factor(f.scope, self._own(f.table)) for f in self._factors]
         sliced = [f.at(chosen) for f in own]
         order = [v for v in self._result.buckets if v not in chosen]

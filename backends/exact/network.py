@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy
 import torch
@@ -16,7 +17,7 @@ from ppl.compiler import Query
 from ppl.errors import QueryError
 from ppl.graph import Node
 from ppl.mechanism import Data, quiet
-from ppl.mechanism.tables import Cell, NotFinite, Slot, Table, Tables
+from ppl.mechanism.tables import Cell, NotFinite, Slot, Table, Tables, TooLarge
 
 from .factor import Factor
 
@@ -56,6 +57,7 @@ class Network:
             if graph.children(name) or name in query.ask:
                 raise NotFinite(f"'{name}' has missing cells, is not finite, and others depend on it")
         self.variables = tuple(dict.fromkeys((*self.fixed, *(n for n in query.free if n not in gappy))))
+        self._tabulated: dict[tuple[str, str], ndarray] = {}
         self.domains = {name: tables.domain(name) for name in self.variables}
         self.families = [family for name in dict.fromkeys((*self.variables, *query.evidence)) for family in self._families(graph[name])]
 
@@ -74,6 +76,8 @@ class Network:
         for part in parts:
             members = self.tables.members(node, part)
             slots = self.tables.slots(node, part)
+            if self.tables.size(node, part) > self.tables.limit:
+                raise TooLarge(node.name, self.tables.size(node, part))
             if members:
                 scopes = [tuple(self.tables.cell(node, s, at) for s in slots) for at in members]
                 yield Family(node, part, slots, members, scopes)
@@ -97,8 +101,60 @@ class Network:
         return found
 
     def sizes(self) -> dict[Cell, int]:
-        """The cardinality of every variable."""
-        return {cell: len(self.domains[cell[0]]) for scope in self.scopes() for cell in scope}
+        """The number of values that every variable can reach."""
+        return {cell: len(values) for cell, values in self.reach.items()}
+
+    # -- reachable values ------------------------------------------------------------------------
+
+    @cached_property
+    def reach(self) -> dict[Cell, ndarray]:
+        """For every variable, the positions in its domain that some values of its parents make possible.
+
+        A walk that starts in the middle reaches few places in its first steps; elimination pays for these only.
+        """
+        place = {
+            (family.node.name, at): (family, m)
+            for family in self.families
+            if family.node.name in self.domains
+            for m, at in enumerate(family.members)
+        }
+        found: dict[Cell, ndarray] = {}
+        known: dict = {}
+        for cell in place:
+            stack = [cell]
+            while stack:
+                top = stack[-1]
+                family, m = place[top]
+                waiting = [c for c in family.scopes[m] if c in place and c not in found]
+                if top in found:
+                    stack.pop()
+                elif waiting:
+                    stack.extend(waiting)
+                else:
+                    found[top] = self._reached(family, m, found, known)
+                    stack.pop()
+        return found
+
+    def _reached(self, family: Family, m: int, found: dict[Cell, ndarray], known: dict) -> ndarray:
+        contexts = tuple(self._context(family)[:, m])
+        blocks = self._blocks(family, m, found)
+        key = id(family), contexts, tuple(b.tobytes() for b in blocks)
+        if key not in known:
+            possible = self._probabilities(family)[numpy.unique(contexts)] > 0
+            part = possible[numpy.ix_(numpy.arange(len(possible)), *blocks)] if blocks else possible
+            known[key] = part.reshape(-1, part.shape[-1]).any(axis=0).nonzero()[0]
+        return known[key]
+
+    def _blocks(self, family: Family, m: int, reach: dict[Cell, ndarray]) -> list[ndarray]:
+        """The values of each slot that its variable can reach; all of them for observed parents."""
+        cards = [len(self.tables.domain(slot.edge.source)) for slot in family.slots]
+        return [
+            reach[cell] if cell in reach else numpy.arange(card)
+            for cell, card in zip(family.scopes[m], cards, strict=True)
+        ]
+
+    def _context(self, family: Family) -> ndarray:
+        return self.tables.table(family.node, family.part).context.numpy()
 
     # -- factors ---------------------------------------------------------------------------------
 
@@ -112,9 +168,14 @@ class Network:
         made: list[Factor] = []
         constant = numpy.zeros(data.datasets)
         for family in self.families:
-            for factor, log_scale in self._family_factors(family, data, index):
-                made.append(factor)
-                constant = constant + log_scale
+            if family.node.name in self.variables:
+                found = self._free_factors(family)
+            else:
+                found, scale = self._seen_factors(family, data)
+                constant = constant + scale
+            for factor in found:
+                merged = _merge_repeated(factor)
+                made.append(merged.at({c: index[c[0]][(slice(None), *c[1])] for c in merged.scope if c[0] in index}))
         made += self._indicators(data)
         return made, constant
 
@@ -133,36 +194,52 @@ class Network:
             raise QueryError(f"'{name}' was observed at a value that it never takes.")
         return same.to(torch.int8).argmax(-1).numpy()
 
-    def _family_factors(self, family: Family, data: Data, index: dict[str, ndarray]):
-        name = family.node.name
-        table = self.tables.table(family.node, family.part)
-        logs = self._free_logs(family, table) if name in self.variables else self._seen_logs(family, table, data)
+    def _free_factors(self, family: Family) -> Iterator[Factor]:
+        """p(value | parents) of a hidden node's members, over the reachable values."""
+        table, context, cut = self._probabilities(family), self._context(family), {}
         for m, (at, scope) in enumerate(zip(family.members, family.scopes, strict=True)):
-            part = logs[:, m]
-            if name in self.variables:
-                scope = (*scope, (name, at))
-            top = part.reshape((len(part), -1)).max(axis=1)
-            # Continuous densities may be huge or tiny: the largest entry becomes 1 and its log is kept as a constant.
-            top = numpy.where(numpy.isfinite(top), top, 0.0)
-            values = numpy.exp(part - top.reshape((-1, *[1] * (part.ndim - 1))))
-            merged = _merge_repeated(Factor(scope, values))
-            seen = {c: index[c[0]][(slice(None), *c[1])] for c in merged.scope if c[0] in index}
-            yield merged.at(seen), top
+            cell = (family.node.name, at)
+            blocks = [*self._blocks(family, m, self.reach), self.reach[cell]]
+            contexts = context[:, m]
+            key = tuple(contexts), tuple(b.tobytes() for b in blocks)
+            if key not in cut:
+                cut[key] = table[numpy.ix_(contexts, *blocks)]
+            yield Factor((*scope, cell), cut[key])
 
-    def _free_logs(self, family: Family, table: Table) -> ndarray:
-        """log p(value | parents) of a hidden node, `(datasets or 1, members, *slots, own)`."""
-        domain = self.domains[family.node.name]
-        lead = len(table.shape)
-        with quiet(), torch.no_grad():
-            if table.outcome.distribution is not None:
-                strange = [v for v in table.outcome.distribution.domain().tolist() if v not in domain.tolist()]
-                if strange:
-                    raise NotFinite(f"'{family.node.name}' takes the value {strange[0]} for some parents only")
-                values = domain.reshape((len(domain), *[1] * lead, *domain.shape[1:]))
-                logs = table.outcome.distribution.log_prob(values).expand((len(domain), *table.shape)).movedim(0, -1)
-            else:
-                logs = _one_hot(table, domain)
-        return logs.numpy()[table.context.numpy()]
+    def _seen_factors(self, family: Family, data: Data) -> tuple[list[Factor], ndarray]:
+        """p(observed value | parents) of a seen node's members, each with its largest entry 1, and the logs of these."""
+        logs = self._seen_logs(family, self.tables.table(family.node, family.part), data)
+        factors, constant = [], numpy.zeros(data.datasets)
+        for m, scope in enumerate(family.scopes):
+            part = logs[:, m]
+            blocks = self._blocks(family, m, self.reach)
+            if blocks:
+                part = part[numpy.ix_(numpy.arange(len(part)), *blocks)]
+            # Continuous densities may be huge or tiny: their logs are kept as a constant.
+            top = part.reshape((len(part), -1)).max(axis=1)
+            top = numpy.where(numpy.isfinite(top), top, 0.0)
+            factors.append(Factor(scope, numpy.exp(part - top.reshape((-1, *[1] * (part.ndim - 1))))))
+            constant = constant + top
+        return factors, constant
+
+    def _probabilities(self, family: Family) -> ndarray:
+        """p(value | context, parents) of a hidden node, `(contexts, *slots, own)`."""
+        key = family.node.name, family.part
+        if key not in self._tabulated:
+            table = self.tables.table(family.node, family.part)
+            domain = self.domains[family.node.name]
+            lead = len(table.shape)
+            with quiet(), torch.no_grad():
+                if table.outcome.distribution is not None:
+                    strange = [v for v in table.outcome.distribution.domain().tolist() if v not in domain.tolist()]
+                    if strange:
+                        raise NotFinite(f"'{family.node.name}' takes the value {strange[0]} for some parents only")
+                    values = domain.reshape((len(domain), *[1] * lead, *domain.shape[1:]))
+                    logs = table.outcome.distribution.log_prob(values).expand((len(domain), *table.shape))
+                    self._tabulated[key] = logs.exp().movedim(0, -1).contiguous().numpy()
+                else:
+                    self._tabulated[key] = _one_hot(table, domain).numpy()
+        return self._tabulated[key]
 
     def _seen_logs(self, family: Family, table: Table, data: Data) -> ndarray:
         """log p(observed value | parents), `(datasets, members, *slots)`; zero where the cell is missing."""
@@ -203,7 +280,8 @@ class Network:
                 allowed = numpy.where(
                     cell[:, None], numpy.arange(len(domain)) == index[(slice(None), *at)][:, None], True
                 ).astype(float)
-                yield Factor(((name, tuple(int(i) for i in at)),), allowed)
+                here = (name, tuple(int(i) for i in at))
+                yield Factor((here,), allowed[:, self.reach[here]])
 
 
 def _spread(mask: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -211,14 +289,14 @@ def _spread(mask: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 
 
 def _one_hot(table: Table, domain: torch.Tensor) -> torch.Tensor:
-    """log of 0 or 1: whether a deterministic body gives each value of the domain, `(*shape, own)`."""
+    """Whether a deterministic body gives each value of the domain, as 0 or 1, `(*shape, own)`."""
     value = table.outcome.value
     assert value is not None
     event = domain.dim() - 1
     full = value.expand((*table.shape, *value.shape[len(table.shape) :]))
     same = full.unsqueeze(len(table.shape)) == domain
     same = same.reshape((*same.shape[: same.dim() - event], -1)).all(-1) if event else same
-    return torch.where(same, 0.0, -torch.inf).to(torch.float64)
+    return same.to(torch.float64)
 
 
 def _merge_repeated(factor: Factor) -> Factor:

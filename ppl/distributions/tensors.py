@@ -48,6 +48,8 @@ def broadcast(parameters: dict[str, Tensor], ranks: dict[str, int], family: str)
         if tensor.dim() < ranks[name]:
             raise DistributionError(f"{family} needs {ranks[name]} axes or more for {name}; it has the shape {tuple(tensor.shape)}.")
         batches.append(tensor.shape[: tensor.dim() - ranks[name]])
+    if all(batch == batches[0] for batch in batches):
+        return parameters
     try:
         shape = torch.broadcast_shapes(*batches)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""The picture of a graph, in plate notation: open nodes are unknown, grey ones are observed, plates are boxes.
+"""The picture of a graph, in plate notation: grey nodes are observed, plates are boxes.
 
 References:
     | Operations for learning with graphical models (Buntine, 1994), for the plates
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from .story import SYMBOLS, set_to
 __all__ = ["Picture", "draw"]
 
 INK, PALE, SHADE, MIST, PAPER = "#222222", "#B4B4B4", "#D2D2D2", "#F2F2F2", "#FFFFFF"
+CUT = "#8A8A8A"
 # Blue and vermilion of Okabe and Ito's palette, which colour-blind readers can tell apart.
 BORDERS = {"theta": "#0072B2", "nuisance": "#C75000"}
 
@@ -43,14 +44,16 @@ def draw(
 ) -> Picture:
     """The DAG in plate notation.
 
-    Ellipses are random: θ, η and Z are open, X is shaded. A double border is deterministic, a bold box is a simulator
-    without a density, a small flat box is an input. `t−1` marks what is read one member earlier, a dashed border a body
-    that is called once for a whole plate. A hexagon was set by `do`, and its cut parents are dashed. Crossed plates
-    have a box of their own, `student × question`, because boxes that overlap halfway cannot be read.
+    Ellipses are random: θ, η and Z are open, X is shaded. A double border is deterministic, a bold
+    box is a simulator without a density, a small flat box is an input. `t−1` marks what is read one
+    member earlier, a dashed border a body that is called once for a whole plate. A hexagon was set
+    by `do`, and its cut parents are dashed. Crossed plates have a box of their own, `student ×
+    question`, because boxes that overlap halfway cannot be read.
 
     Args:
         graph: What to draw.
-        kinds: By node, what its body was seen to return: `"explicit: Normal"`, `"opaque"`, `"deterministic"`, `"input"`.
+        kinds: By node, what its body was seen to return: `"explicit: Normal"`, `"opaque"`,
+            `"deterministic"` or `"input"`.
         colours: By node, the colour to fill it with, `"#rrggbb"` or a name that Graphviz knows.
         notes: By node, a few words to write below it.
         faded: Nodes to draw in light grey: those that do not matter here.
@@ -72,20 +75,25 @@ def draw(
     kinds, colours, notes = dict(kinds or {}), dict(colours or {}), dict(notes or {})
     for name in (*colours, *notes, *faded):
         graph[name]
-    # A body that returns a dict of one thing is that thing.
-    merged = {n.name for n in graph.nodes.values() if len(n.outputs) == 1}
+    # A body that returns a dict of one thing is that thing: the carrier is drawn as its child.
+    merged = {
+        node.parents[0]: node.name
+        for node in graph.nodes.values()
+        if node.picks is not None
+        and node.parents[0] in graph
+        and len(graph[node.parents[0]].outputs) == 1
+    }
     shown = {name: node for name, node in graph.nodes.items() if name not in merged}
-    for node in shown.values():
-        if node.picks is not None and node.parents[0] in merged and node.parents[0] in kinds:
-            kinds[node.name] = kinds[node.parents[0]]
+    kinds |= {child: kinds[carrier] for carrier, child in merged.items() if carrier in kinds}
     style = _style(crowded=len(shown) > 60, boxed=any(node.axes for node in shown.values()))
-    picture = Picture(graph.name, **style)
+    # Escaped, a model called "<b>" is no HTML.
+    picture = Picture(graphviz.escape(graph.name), **style)
     statements = {
         name: _node(node, kinds.get(name), colours.get(name), notes.get(name), name in faded)
         for name, node in shown.items()
     }
     picture.body += _boxes(graph, shown, statements)
-    picture.body += _edges(graph, shown, merged, set(faded))
+    picture.body += _edges(graph, merged, set(faded))
     if legend and shown:
         picture.body.append(f"\tlabel=<{_small(_legend(shown, kinds), INK)}> labelloc=b\n")
     return picture
@@ -94,30 +102,18 @@ def draw(
 class Picture(graphviz.Digraph):
     """A drawn graph: notebooks show it inline, `save` writes it to a file.
 
-    It is a `graphviz.Digraph`, whose `source` is the text of the picture, and is rendered by Graphviz' `dot` where that
-    is installed, otherwise by the pip-installed `graphviz-pure`.
+    It is a `graphviz.Digraph`, whose `source` is the text of the picture, and is rendered by
+    Graphviz' `dot` where that is installed, otherwise by the pip-installed `graphviz-pure`.
     """
 
     def __init__(self, name: str | None = None, **options: Any):
         base = "".join(c if c.isalnum() or c in "-_." else "_" for c in name or "model")
         options.setdefault("filename", f"{base}.gv")
         super().__init__(name, **options)
-        self.name = name
 
     def __repr__(self) -> str:
         base = Path(self.filename).stem
         return f'Picture of {self.name}: .save("{base}.svg"), or .source for its text'
-
-    def __iter__(self, subgraph: bool = False) -> Iterator[str]:
-        # The class above treats a graph's name "<b>" as HTML; a model's name is only a name.
-        name, self.name = self.name, None
-        try:
-            lines = list(super().__iter__(subgraph=subgraph))
-        finally:
-            self.name = name
-        if name:
-            lines[0] = lines[0].replace("digraph", f"digraph {_quoted(name)}", 1)
-        return iter(lines)
 
     def save(
         self,
@@ -129,7 +125,8 @@ class Picture(graphviz.Digraph):
         """Write the picture to a file.
 
         Args:
-            filename: Ends in .svg, .png, .pdf or .jpg for a picture; any other name, as model.gv, saves the source.
+            filename: Ends in .svg, .png, .pdf or .jpg for a picture; any other name, as model.gv,
+                saves the source.
             directory: Where to put it, if not where `filename` says.
             skip_existing: Whether to leave a file that is there alone.
 
@@ -151,8 +148,10 @@ class Picture(graphviz.Digraph):
         path.write_bytes(content)
         return path
 
-    def pipe(self, format: str | None = None, *, encoding: str | None = None, **ignored: Any) -> Any:
-        """The rendered picture as bytes, or as text where an encoding is given: `pipe("svg", encoding="utf-8")`."""
+    def pipe(
+        self, format: str | None = None, *, encoding: str | None = None, **ignored: Any
+    ) -> Any:
+        """The rendered picture: bytes, or text where an encoding is given."""
         content = _rendered(self.source, format or self.format)
         return content if encoding is None else content.decode(encoding)
 
@@ -189,11 +188,21 @@ class Picture(graphviz.Digraph):
         except BackendError:
             return None
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None, **ignored: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None, **ignored: Any
+    ) -> dict[str, Any]:
         svg = self._repr_svg_()
-        bundle = {"text/plain": self.source} if svg is None else {"text/plain": repr(self), "image/svg+xml": svg}
+        bundle = (
+            {"text/plain": self.source}
+            if svg is None
+            else {"text/plain": repr(self), "image/svg+xml": svg}
+        )
         kept = bundle.keys() if include is None else set(include)
-        return {mime: shown for mime, shown in bundle.items() if mime in kept and mime not in (exclude or ())}
+        return {
+            mime: shown
+            for mime, shown in bundle.items()
+            if mime in kept and mime not in (exclude or ())
+        }
 
 
 def _style(crowded: bool, boxed: bool) -> dict[str, dict[str, str]]:
@@ -201,8 +210,8 @@ def _style(crowded: bool, boxed: bool) -> dict[str, dict[str, str]]:
     spaces = {"nodesep": "0.35", "ranksep": "0.45"}
     if crowded:
         spaces = {"nodesep": "0.12", "ranksep": "0.35"}
-        # Big boxes are ranked together, or they become as wide as the street. Without boxes, unconnected parts are
-        # packed side by side; packing loses boxes.
+        # Big boxes are ranked together, or they become as wide as the street. Without boxes,
+        # unconnected parts are packed side by side; packing loses boxes.
         spaces |= {"newrank": "true"} if boxed else {"pack": "8", "packmode": "graph"}
     return {
         # The paper is white, so that the ink can be read on a dark page too.
@@ -257,7 +266,9 @@ def _node(node: Node, kind: str | None, colour: str | None, note: str | None, fa
         styles.append("dashed")
         words.append(f"all {node.over}")
     symbol = border if colour is None or faded else ink
-    below = [_small(line, shade) for line, shade in ((" · ".join(words), symbol), (note, ink)) if line]
+    below = [
+        _small(line, shade) for line, shade in ((" · ".join(words), symbol), (note, ink)) if line
+    ]
     label = "<br/>".join([f'<font color="{ink}">{_escaped(title)}</font>', *below])
     look["style"] = ",".join(styles)
     attributes = " ".join(f"{key}={_quoted(value)}" for key, value in look.items())
@@ -265,7 +276,7 @@ def _node(node: Node, kind: str | None, colour: str | None, note: str | None, fa
 
 
 def _readable_on(colour: str | None) -> str:
-    """Dark or white ink, whichever can be read on a colour `"#rrggbb"`; dark on one known only by name."""
+    """Dark or white ink, whichever can be read on `"#rrggbb"`; dark on a colour with a name."""
     if colour is None or not colour.startswith("#") or len(colour) < 7:
         return INK
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
@@ -292,32 +303,33 @@ def _quoted(words: str) -> str:
 # -- edges -----------------------------------------------------------------------------------------
 
 
-def _edges(graph: Graph, shown: Mapping[str, Node], merged: set[str], faded: set[str]) -> list[str]:
+def _edges(graph: Graph, merged: Mapping[str, str], faded: set[str]) -> list[str]:
     position = {name: i for i, name in enumerate(graph.nodes)}
     lines: dict[str, None] = {}
 
-    def edge(source: str, node: Node, **look: str) -> None:
+    def edge(source: str, target: str, **look: str) -> None:
         if source not in graph:
             return
-        if source in faded or node.name in faded:
+        source, target = merged.get(source, source), merged.get(target, target)
+        if source in faded or target in faded:
             look = {"color": PALE, "fontcolor": PALE, **look}
         # What is read from a later line would otherwise turn the picture upside down.
-        if position[source] > position[node.name]:
+        if position[source] > position[target]:
             look["constraint"] = "false"
         attributes = " ".join(f"{key}={_quoted(value)}" for key, value in look.items())
-        arrow = f"\t{_quoted(source)} -> {_quoted(node.name)}"
+        arrow = f"\t{_quoted(source)} -> {_quoted(target)}"
         lines[arrow + (f" [{attributes}]\n" if attributes else "\n")] = None
 
-    for node in shown.values():
-        # The child of a hidden carrier hangs on what the carrier hangs on.
-        carrier = graph[node.parents[0]] if node.picks is not None and node.parents[0] in merged else node
-        for source in carrier.parents:
-            edge(source, node)
-        for source in carrier.lags:
-            edge(node.name if source == carrier.name else source, node, label="t−1")
+    for node in graph.nodes.values():
+        for source in node.parents:
+            if merged.get(source) != node.name:
+                edge(source, node.name)
+        for source in node.lags:
+            edge(source, node.name, label="t−1")
         for source in node.cut:
-            if source in shown:
-                edge(source, node, style="dashed", color="#8A8A8A", arrowhead="tee", arrowsize="1.3")
+            past = {"label": "t−1"} if source == node.name else {}
+            look = {"style": "dashed", "color": CUT, "arrowhead": "tee", "arrowsize": "1.3"}
+            edge(source, node.name, **look, **past)
     return list(lines)
 
 
@@ -335,7 +347,9 @@ def _boxes(graph: Graph, shown: Mapping[str, Node], statements: Mapping[str, str
         return [box, *around(inside[box])] if box in inside else [box]
 
     def lines(box: Box, indent: str) -> list[str]:
-        found = [f"{indent}{statements[n.name]}\n" for n in shown.values() if frozenset(n.axes) == box]
+        found = [
+            f"{indent}{statements[n.name]}\n" for n in shown.values() if frozenset(n.axes) == box
+        ]
         children = [b for b, outer in inside.items() if outer == box]
         for child in sorted(children, key=lambda b: sorted(position[p] for p in b)):
             content = lines(child, indent + "\t")
@@ -346,8 +360,8 @@ def _boxes(graph: Graph, shown: Mapping[str, Node], statements: Mapping[str, str
             label = " × ".join(_plate(graph.plates[p]) for p in ordered if p not in box)
             found += [
                 f"{indent}subgraph {_quoted('cluster_' + '/'.join(ordered))} {{\n",
-                f"{indent}\tlabel=<{_escaped(label)}> labelloc={_loc(graph, members)} labeljust=r fontsize=10 "
-                f'style=rounded color="#7A7A7A" penwidth=0.9 margin=10\n',
+                f"{indent}\tlabel=<{_escaped(label)}> labelloc={_loc(graph, members)} labeljust=r "
+                f'fontsize=10 style=rounded color="#7A7A7A" penwidth=0.9 margin=10\n',
                 *content,
                 f"{indent}}}\n",
             ]
@@ -357,7 +371,7 @@ def _boxes(graph: Graph, shown: Mapping[str, Node], statements: Mapping[str, str
 
 
 def _loc(graph: Graph, members: set[str]) -> str:
-    """Where the label goes: at the bottom, unless every arrow leaves there and none comes in at the top."""
+    """Where the label goes: at the bottom, or at the top if arrows only leave the box."""
     came = any(p not in members for name in members for p in graph.parents(name))
     left = any(child not in members for name in members for child in graph.children(name))
     return "t" if left and not came else "b"
@@ -366,8 +380,8 @@ def _loc(graph: Graph, members: set[str]) -> str:
 def _nested(boxes: set[Box], order: list[str]) -> dict[Box, Box]:
     """The box around each box.
 
-    Plates that are nested become nested boxes. Where two plates cross, neither is inside the other, so what is in both
-    has its own box, inside whatever the two share.
+    Plates that are nested become nested boxes. Where two plates cross, neither is inside the other,
+    so what is in both has its own box, inside whatever the two share.
     """
     boxes = boxes - {frozenset()}
     while more := {a & b for a in boxes for b in boxes} - boxes - {frozenset()}:
@@ -378,7 +392,7 @@ def _nested(boxes: set[Box], order: list[str]) -> dict[Box, Box]:
         largest = [b for b in smaller if not any(b < other for other in smaller)]
         around = frozenset.intersection(*largest) if largest else frozenset()
         if len(largest) < 2:
-            # Several plates at once, and nothing in only some of them: one box each, the first declared outermost.
+            # Several plates, and nothing in only some of them: the first declared is outermost.
             for plate in sorted(box - around, key=order.index)[:-1]:
                 outer[around | {plate}] = around
                 around = around | {plate}
@@ -403,6 +417,7 @@ def _legend(shown: Mapping[str, Node], kinds: Mapping[str, str]) -> str:
         "X observed (shaded)": "observed" in roles,
         "double border: deterministic": "deterministic" in roles,
         "bold box: simulator": any(kinds.get(node.name) == "opaque" for node in nodes),
+        "flat box: input": any(node.is_input for node in nodes),
         "t−1: one member earlier": any(node.lags for node in nodes),
         "dashed border: one call for the plate": any(node.over for node in nodes),
         "hexagon: set by do": any(node.intervened for node in nodes),
@@ -419,9 +434,10 @@ def _rendered(source: str, format: str) -> bytes:
     found = _renderers()
     if not found:
         raise BackendError(
-            "There is no renderer for pictures: neither Graphviz' 'dot' is on the PATH nor is 'graphviz-pure' "
-            "installed. Run 'pip install graphviz-pure', or install Graphviz from graphviz.org. Without either, "
-            '.source is the picture as text, and .save("model.gv") writes it to a file.'
+            "There is no renderer for pictures: neither Graphviz' 'dot' is on the PATH nor is "
+            "'graphviz-pure' installed. Run 'pip install graphviz-pure', or install Graphviz from "
+            "graphviz.org. Without either, .source is the picture as text, and "
+            '.save("model.gv") writes it to a file.'
         )
     complaints = []
     for command in found:
@@ -429,13 +445,21 @@ def _rendered(source: str, format: str) -> bytes:
             # graphviz-pure writes no PDF.
             if format == "pdf" and Path(command).stem == "graphviz-pure":
                 return _pdf(command, source)
-            return _call(command, source, f"-T{format}", *(["-Gdpi=192"] if format in ("png", "jpg", "jpeg") else []))
+            return _call(
+                command,
+                source,
+                f"-T{format}",
+                *(["-Gdpi=192"] if format in ("png", "jpg", "jpeg") else []),
+            )
         except (OSError, subprocess.SubprocessError, ImportError) as error:
             said = getattr(error, "stderr", None)
-            complaints.append(f"{command}: {said.decode(errors='replace').strip() if said else error}")
+            complaints.append(
+                f"{command}: {said.decode(errors='replace').strip() if said else error}"
+            )
     raise BackendError(
         f"The picture could not be rendered as {format} ({'; '.join(complaints)}). "
-        'Try another format; .source is the picture as text, and .save("model.gv") writes it to a file.'
+        "Try another format; .source is the picture as text, and "
+        '.save("model.gv") writes it to a file.'
     )
 
 
@@ -447,7 +471,9 @@ def _renderers() -> list[str]:
 
 def _call(command: str, source: str, *options: str) -> bytes:
     # Layout is quick; a minute means that the graph has become too dense to draw.
-    done = subprocess.run([command, *options], input=source.encode(), capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        [command, *options], input=source.encode(), capture_output=True, timeout=60, check=True
+    )
     return done.stdout
 
 
@@ -457,7 +483,8 @@ def _pdf(command: str, source: str) -> bytes:
 
     dots = 300
     png = _call(command, source, "-Tpng", f"-Gdpi={dots}")
-    # Width and height are at a fixed place in a PNG. Pillow refuses enormous bitmaps, so those are drawn coarser.
+    # Width and height are at a fixed place in a PNG. Pillow refuses enormous bitmaps, so those are
+    # drawn coarser.
     pixels = int.from_bytes(png[16:20]) * int.from_bytes(png[20:24])
     if pixels > 60e6:
         dots = int(dots * (60e6 / pixels) ** 0.5)

@@ -1,4 +1,4 @@
-"""The story of a graph: how the data came about, one line a node, in words. It is what `print(model)` shows."""
+"""The story of a graph: how the data came about, in words. It is what `print(model)` shows."""
 
 from __future__ import annotations
 
@@ -58,14 +58,16 @@ def story(graph: Graph, kinds: Mapping[str, str] | None = None) -> str:
         for depth in range(shared, len(node.plates)):
             lines.append("  " * (depth + 1) + _heading(graph.plates[node.plates[depth]]))
         inside = node.plates
-        line = f"{SYMBOLS[node.role]:<{wide}}  {node.name:<{long}}  {_how(node, kinds.get(node.name))}"
+        line = (
+            f"{SYMBOLS[node.role]:<{wide}}  {node.name:<{long}}  {_how(node, kinds.get(node.name))}"
+        )
         lines.append("  " * (len(node.plates) + 1) + line.rstrip())
     lines += [f"  do: {_surgery(node)}" for node in graph.nodes.values() if node.intervened]
     return "\n".join(lines)
 
 
 def set_to(node: Node) -> str | None:
-    """The constant that `do` has set the node to, in the user's labels; `None` if there is not one short one."""
+    """The constant that `do` has set the node to, in the user's labels, if it is one short one."""
     if node.intervened != "value" or node.body is None or node.body.parents:
         return None
     value = node.body.function()
@@ -91,7 +93,7 @@ def _heading(plate: Plate) -> str:
 
 
 def _how(node: Node, kind: str | None) -> str:
-    """What comes after the name: the mechanism, what it is given, and what its values are called."""
+    """What comes after the name: the mechanism, what it is given, what its values are called."""
     family = (kind or "").partition(": ")[2]
     if node.intervened:
         value = set_to(node)
@@ -117,22 +119,28 @@ def _how(node: Node, kind: str | None) -> str:
         clauses.append(f"one call for all of {node.over}")
     if node.states is not None:
         labels = ", ".join(str(label) for label in node.states)
-        clauses.append(f"states {labels}" if len(node.states) <= 6 else f"{len(node.states)} states")
+        clauses.append(
+            f"states {labels}" if len(node.states) <= 6 else f"{len(node.states)} states"
+        )
     return "; ".join(clause for clause in clauses if clause)
 
 
 def _given(body: Body | None, word: str, node: Node) -> str:
-    # The constant of an intervention may be one value a member; that it looks up the member is no news.
+    # The constant of an intervention may be one value a member; the look-up is no news.
     if body is None or not body.parents or node.intervened == "value":
         return ""
     patterns = {"value": "{}", "previous": "{}[t-1]", "index": "index of {}"}
-    return f"{word} {_listed(dict.fromkeys(patterns[p.kind].format(p.source) for p in body.parents))}"
+    return (
+        f"{word} {_listed(dict.fromkeys(patterns[p.kind].format(p.source) for p in body.parents))}"
+    )
 
 
 def _listed(names: Iterable[str]) -> str:
     """Names with commas, without letting one line grow over the page."""
     names = list(names)
-    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:7])} and {len(names) - 7} more"
+    return (
+        ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:7])} and {len(names) - 7} more"
+    )
 
 
 def _surgery(node: Node) -> str:

@@ -57,6 +57,10 @@ class _Unfit(Exception):
     """vmap cannot call this body; the reason is the message."""
 
 
+class _TooMixed(_Unfit):
+    """For this batch single calls are cheaper; the next batch may be another matter."""
+
+
 class Caller:
     """Calls one body, remembers how, and caches what it tabulated.
 
@@ -103,6 +107,8 @@ class Caller:
             return self._table(arguments, shape, seed)
         try:
             return self._vmap(arguments, shape, seed, whole)
+        except _TooMixed:
+            return self._single(arguments, shape, seed)
         except _Unfit as reason:
             self.mode, self.reason = "single", str(reason)
             return self._single(arguments, shape, seed)
@@ -326,13 +332,14 @@ class Caller:
             except _Unfit:
                 self._tensors_ok = False
         if len(distinct) > max(BOUND, prod(shape) // 8):
-            raise _Unfit(f"{len(distinct)} combinations of whole-number parents for {prod(shape)} calls")
+            raise _TooMixed(f"{len(distinct)} combinations of whole-number parents for {prod(shape)} calls")
+        constant = {i: int(a) for i, a in enumerate(arguments) if a.dim() == len(shape) and a.numel() == 1 and not a.is_floating_point()}
         flat = [a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :])) for a in arguments]
         owner = index.reshape(varying).expand(shape).reshape(-1)
         parts = []
         for c, combination in enumerate(distinct.tolist()):
             rows = (owner == c).nonzero()[:, 0]
-            bound = dict(zip(whole, combination, strict=True))
+            bound = constant | dict(zip(whole, combination, strict=True))
             parts.append((rows, self._lifted([a[rows] for a in flat], (len(rows),), bound)))
         return self._merge(parts, shape)
 

@@ -63,10 +63,8 @@ class Marginal(ABC):
     def draws(self, n: int, seed: int = 0) -> Tensor:
         """Draws from the marginal, `(n, *plates, *event)`."""
 
-    @property
-    def exact(self) -> bool:
-        """Whether the numbers carry no Monte-Carlo error."""
-        return isinstance(self, TableMarginal)
+    #: Whether the numbers are the answer itself, without approximation or Monte-Carlo error.
+    exact: bool = False
 
     @property
     def finite(self) -> bool:
@@ -109,12 +107,19 @@ class TableMarginal(Marginal):
         probs: `(*plates, cardinality)`.
         plates: Names of the leading axes.
         states: Labels of the values.
+        exact: Whether the probabilities are exact, rather than an approximation's.
     """
 
     def __init__(
-        self, name: str, domain: Tensor, probs: Tensor, plates: tuple[str, ...] = (), states: tuple | None = None
+        self,
+        name: str,
+        domain: Tensor,
+        probs: Tensor,
+        plates: tuple[str, ...] = (),
+        states: tuple | None = None,
+        exact: bool = True,
     ):
-        self.name, self.plates, self.states = name, plates, states
+        self.name, self.plates, self.states, self.exact = name, plates, states, exact
         self._domain, self._probs = domain, probs
 
     @property
