@@ -14,6 +14,9 @@ __all__ = ["Elimination", "elimination"]
 
 Variable = Hashable
 
+#: A variable with more neighbours than this is eliminated late; its fill is not worth counting.
+HUB = 64
+
 
 @dataclass(frozen=True)
 class Elimination:
@@ -73,6 +76,8 @@ def _greedy(scopes, sizes, kept, heuristic) -> Elimination:
         weight = prod(sizes[u] for u in near) * sizes[v]
         if heuristic == "min-weight":
             return weight, 0
+        if len(near) > HUB:
+            return len(near) ** 2, weight
         names = list(near)
         fill = sum(1 for i, a in enumerate(names) for b in names[i + 1 :] if b not in neighbours[a])
         return fill, weight
@@ -86,13 +91,15 @@ def _greedy(scopes, sizes, kept, heuristic) -> Elimination:
         cells, largest = cells + size, max(largest, size)
         order.append(best)
         del remaining[best]
+        touched = dict(near)
         for u in near:
             del neighbours[u][best]
-            neighbours[u].update((w, None) for w in near if w != u)
-        touched = dict(near)
-        if heuristic == "min-fill":
-            for u in near:
-                touched.update(neighbours[u])
+            new = [w for w in near if w != u and w not in neighbours[u]]
+            neighbours[u].update(dict.fromkeys(new))
+            if heuristic == "min-fill":
+                # A new edge changes the fill of whoever knows both its ends.
+                small = neighbours[u] if len(neighbours[u]) <= HUB else ()
+                touched.update((w, None) for w in small if any(w in neighbours[x] for x in new))
         for u in touched:
             if u in remaining:
                 remaining[u] = score(u)

@@ -77,7 +77,7 @@ class Caller:
         self.seen: Result | None = None
         self._auditing = True
         self._moves = False  # whether the body draws from a global generator
-        self._tensors_ok: bool | None = None  # whether vmap may carry its whole-number parents
+        self._carried: dict[tuple[int, ...], bool] = {}  # which whole-number parents vmap can carry as tensors
         self._rows: dict[tuple[int, ...], int] = {}
         self._results: list[Result] = []
         self._stacked: tuple[int, Outcome] | None = None
@@ -209,11 +209,12 @@ class Caller:
                 distinct, index = _distinct(columns)
                 keys, index = list(map(tuple, distinct.tolist())), index.reshape(varying)
             missing = [key for key in keys if key not in self._rows]
-            if len(missing) > SINGLY and self._tensors_ok is not False:
+            every = tuple(range(len(arguments)))
+            if len(missing) > SINGLY and self._carried.get(every, True):
                 try:
-                    return self._vmap(arguments, shape, seed, list(range(len(arguments))))
+                    return self._vmap(arguments, shape, seed, list(every))
                 except _Unfit:
-                    self._tensors_ok = False
+                    self._carried[every] = False
             if missing:
                 self._fill(missing, seed)
             rows = torch.tensor([self._rows[key] for key in keys])[index]
@@ -307,7 +308,7 @@ class Caller:
         seed_globals(seed)
         before = random_state()
         whole = [i for i in whole if arguments[i].numel() > 1]
-        if not whole or self._tensors_ok:
+        if not whole or self._carried.get(tuple(whole)):
             outcome = self._lifted(arguments, shape, {})
         else:
             outcome = self._vmap_combinations(arguments, shape, whole)
@@ -323,14 +324,14 @@ class Caller:
         varying = torch.broadcast_shapes(*(arguments[i].shape for i in whole))
         columns = torch.stack([arguments[i].expand(varying).reshape(-1) for i in whole], dim=-1)
         distinct, index = _distinct(columns)
-        if len(distinct) > BOUND and self._tensors_ok is None:
+        if len(distinct) > BOUND and tuple(whole) not in self._carried:
             try:
                 outcome = self._lifted(arguments, shape, {})
                 self._audit_each(outcome, arguments, shape, index.reshape(varying), len(distinct))
-                self._tensors_ok = True
+                self._carried[tuple(whole)] = True
                 return outcome
             except _Unfit:
-                self._tensors_ok = False
+                self._carried[tuple(whole)] = False
         if len(distinct) > max(BOUND, prod(shape) // 8):
             raise _TooMixed(f"{len(distinct)} combinations of whole-number parents for {prod(shape)} calls")
         constant = {i: int(a) for i, a in enumerate(arguments) if a.dim() == len(shape) and a.numel() == 1 and not a.is_floating_point()}
