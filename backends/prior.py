@@ -23,7 +23,7 @@ DRAWS = 10_000
 def judge(query: Query, budget: Budget) -> Verdict:
     """Able when no observed node depends on what is asked."""
     if query.evidence:
-        return Verdict("prior", False, 0, f"{', '.join(query.evidence[:4])} depend on what is asked")
+        return Verdict("prior", False, 0, f"{_listed(query.evidence)} on what is asked")
     reason = "nothing observed depends on what is asked"
     if all(query.mechanism.facts[n].kind == "deterministic" for n in query.free):
         reason = "it is a function of what is observed"
@@ -36,6 +36,11 @@ def judge(query: Query, budget: Budget) -> Verdict:
         grade="A",
         cost={"draws": DRAWS},
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+    return f"{shown} {'depends' if len(names) == 1 else 'depend'}"
 
 
 def prepare(query: Query, budget: Budget) -> PriorSolver:

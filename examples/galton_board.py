@@ -51,3 +51,41 @@ def galton_board(model, balls=1, rows=20, nails=31, begin=15, grid=401):
     @model.deterministic(plate=ball)
     def final(position):
         return position[-1]
+
+
+def side_by_side(simulations: int = 10_000) -> dict[str, ppl.Posterior]:
+    """The slope given one ball at 22: exact, by rejection ABC, and by a neural posterior."""
+    board, seen = galton_board(), {"final": [22]}
+    budget = ppl.Budget(simulations=simulations)
+    return {
+        "exact": ppl.infer(board, seen, of="slope"),
+        "rejection": ppl.infer(board, seen, of="slope", method="rejection", budget=ppl.Budget(simulations=100_000)),
+        "npe": ppl.infer(board, seen, of="slope", method="npe", budget=budget),
+    }
+
+
+def total_variation(one: ppl.Posterior, other: ppl.Posterior) -> float:
+    """Half the summed difference between two tables of the slope's probabilities."""
+    return 0.5 * float((one["slope"].probs - other["slope"].probs).abs().sum())
+
+
+def main() -> dict[str, ppl.Posterior]:
+    """Print the plan and the three answers, and return these."""
+    print(ppl.compile(galton_board(), {"final": [22]}, of="slope"), end="\n\n")
+    answers = side_by_side()
+    print("  one ball at 22    mean      sd        grade  total variation to exact")
+    for name, answer in answers.items():
+        marginal = answer["slope"]
+        gap = total_variation(answer, answers["exact"])
+        print(f"  {name:<16} {float(marginal.mean):8.4f}  {float(marginal.sd):8.4f}  {answer.certificate.grade:<5}  {gap:.4f}")
+    twenty = ppl.infer(galton_board(balls=20), {"final": TWENTY_BALLS}, of="slope")
+    low, high = twenty["slope"].interval(0.95)
+    print(
+        f"\n  twenty balls, exact: mean {float(twenty['slope'].mean):.4f}, sd {float(twenty['slope'].sd):.4f}, "
+        f"95% [{float(low):.3f}, {float(high):.3f}], log-evidence {twenty.log_evidence:.4f}"
+    )
+    return answers
+
+
+if __name__ == "__main__":
+    main()

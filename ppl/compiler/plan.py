@@ -216,6 +216,7 @@ class Plan:
             for name in route.ask:
                 notes[name] = route.method
         kinds = {n: f"explicit: {f.family}" if f.kind == "explicit" else f.kind for n, f in facts.items()}
+        colours.update(dict.fromkeys(self.query.given, "#d0d0d0"))
         faded = [p.name for p in self.pruned]
         return draw(self.model, kinds=kinds, colours=colours, notes=notes, faded=faded, **options)
 

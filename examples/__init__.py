@@ -1,0 +1,1 @@
+"""Examples, each a page; the tests run them all."""

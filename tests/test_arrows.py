@@ -1,0 +1,64 @@
+"""The arrows of the house: who may import whom. Everything points to the graph, and `ppl` never imports a backend."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ALLOWED = {
+    "ppl/distributions": {"errors"},
+    "ppl/graph": {"errors"},
+    "ppl/mechanism": {"errors", "graph", "distributions"},
+    "ppl/campaign": {"errors", "graph", "mechanism"},
+    "ppl/posterior": {"errors", "graph", "mechanism"},
+    "ppl/compiler": {"errors", "graph", "mechanism", "posterior"},
+    # `Model.simulate`, `Model.log_joint` and `Model.draw` are the model's doors to these; see docs/decisions.
+    "ppl/dsl": {"errors", "graph", "mechanism", "campaign"},
+}
+
+
+def _imports(path: Path) -> set[str]:
+    """Absolute names of everything that a file imports."""
+    package = path.relative_to(ROOT).parts[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            prefix = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {prefix} if node.module else {f"{prefix}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("folder", ALLOWED)
+def test_arrows_inside_ppl(folder):
+    """A package imports itself and what the design lets it."""
+    own = folder.split("/")[1]
+    for path in (ROOT / folder).rglob("*.py"):
+        for name in _imports(path):
+            if name.startswith("ppl."):
+                assert name.split(".")[1] in ALLOWED[folder] | {own}, f"{path} imports {name}"
+            assert not name.startswith("backends"), f"{path} imports {name}"
+
+
+def test_backends_use_neither_the_front_doors_nor_one_another():
+    """An engine sees the contract; only declared neighbours see one another."""
+    for path in (ROOT / "backends").rglob("*.py"):
+        own = path.relative_to(ROOT).parts[1].removesuffix(".py")
+        for name in _imports(path):
+            assert name not in ("ppl", "ppl.infer", "ppl.fit") and not name.startswith("ppl.dsl"), f"{path} imports {name}"
+            if name.startswith("backends."):
+                assert name.split(".")[1] in {own, "kernels"}, f"{path} imports {name}"
+
+
+def test_importing_ppl_loads_no_engine_and_no_heavy_library():
+    """The registry loads an engine on first use."""
+    import subprocess
+    import sys
+
+    code = "import sys, ppl; print([m for m in ('backends', 'zuko', 'matplotlib', 'networkx') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
