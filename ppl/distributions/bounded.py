@@ -48,7 +48,7 @@ def Censored(base: Distribution, low: Any = None, high: Any = None) -> Distribut
     Example:
         >>> from ppl.distributions import Exponential
         >>> Censored(Exponential(0.5), high=4.0).log_prob([1.0, 4.0]).tolist()
-        [-3.1931471805599454]
+        [-1.1931471805599454, -2.0]
     """
     return _bounded(base, low, high, "Censored", _censored)
 

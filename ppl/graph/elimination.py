@@ -55,7 +55,7 @@ def elimination(
     Example:
         >>> chain = [("a",), ("a", "b"), ("b", "c")]
         >>> elimination(chain, {"a": 2, "b": 3, "c": 4}, keep="c").cells
-        18
+        22
     """
     scopes = [tuple(scope) for scope in scopes]
     kept = set(keep)

@@ -1,0 +1,125 @@
+"""One suite that every engine passes: the zoo's closed forms, and the contract of `Posterior`."""
+
+from functools import cache
+
+import pytest
+import torch
+
+import ppl
+from ppl.compiler import registry
+
+from .zoo import CASES
+
+BUDGET = ppl.Budget(simulations=20_000, seconds=60)
+#: What an engine may add to the Monte-Carlo error of a mean, in posterior sds: exact draws nothing; a tolerance pulls the mean of the
+#: scale by ε² b / 3 sd, which its own test bounds; a flow of 20,000 simulations is held to a fifth.
+SLACK = {"exact": 0.0, "prior": 0.0, "rejection": 0.0, "npe": 0.2}
+
+
+@cache
+def verdict(case, method):
+    """What the engine says about the case."""
+    plan = ppl.compile(case.model, case.seen, case.ask, budget=BUDGET)
+    return next(v for v in plan.routes[0].verdicts if v.method == method)
+
+
+@cache
+def posterior(case, method):
+    """The engine's posterior."""
+    return ppl.infer(case.model, case.seen, case.ask, method=method, budget=BUDGET, seed=1)
+
+
+PAIRS = [(case, method) for case in CASES for method in registry.methods() if verdict(case, method).able]
+each = pytest.mark.parametrize(("case", "method"), PAIRS, ids=[f"{c}-{m}" for c, m in PAIRS])
+
+
+def slack(case, method):
+    """A tolerance ABC adds bias that shrinks with the budget; the scale is the only case where the data cannot be matched."""
+    if method == "rejection" and case.name == "scale":
+        return 0.25
+    return SLACK[method]
+
+
+def test_every_engine_but_the_prior_serves_some_case():
+    """The suite would be empty otherwise."""
+    assert {method for _, method in PAIRS} == {"exact", "rejection", "npe"}
+
+
+@each
+def test_mean_is_the_closed_form(case, method):
+    """Within four standard errors, plus the engine's stated slack."""
+    marginal = posterior(case, method)[case.ask]
+    expected, sd = torch.as_tensor(case.mean, dtype=torch.float64), torch.as_tensor(case.sd, dtype=torch.float64)
+    allowed = 4 * marginal.standard_error + slack(case, method) * sd + 1e-9
+    assert bool(((marginal.mean - expected).abs() <= allowed).all())
+
+
+@each
+def test_sd_is_the_closed_form(case, method):
+    """An sd from n draws has a relative standard error of about 1 / √(2n) (more for skewed cases)."""
+    marginal = posterior(case, method)[case.ask]
+    expected = torch.as_tensor(case.sd, dtype=torch.float64)
+    size = getattr(marginal, "effective_size", float("inf"))
+    allowed = 4 / (2 * size) ** 0.5 * 1.5 + slack(case, method) + 1e-9
+    assert bool(((marginal.sd / expected - 1).abs() <= allowed).all())
+
+
+@each
+def test_draws_have_the_shape_and_the_moments_of_the_marginal(case, method):
+    """`sample` and the marginal tell one story."""
+    found = posterior(case, method)
+    draws = found.sample(4000, seed=3)[case.ask].to(torch.float64)
+    marginal = found[case.ask]
+    assert draws.shape == (4000, *marginal.mean.shape)
+    error = 5 * marginal.sd / 4000**0.5 + 5 * marginal.standard_error + 0.05 * marginal.sd * (method == "npe")
+    assert bool(((draws.mean(dim=0) - marginal.mean).abs() <= error).all())
+
+
+@each
+def test_equal_seeds_give_equal_bits(case, method):
+    """One seed decides everything."""
+    again = ppl.infer(case.model, case.seen, case.ask, method=method, budget=BUDGET, seed=1)
+    assert torch.equal(again[case.ask].mean, posterior(case, method)[case.ask].mean)
+
+
+@each
+def test_draws_stay_inside_the_support(case, method):
+    """No draw outside the prior, ever."""
+    draws = posterior(case, method).sample(2000)[case.ask]
+    if case.ask == "bias":
+        assert bool(((draws > 0) & (draws < 1)).all())
+    if case.ask in ("face", "step", "state"):
+        assert draws.dtype == torch.int64
+        low, high = {"face": (1, 6), "step": (0, 32), "state": (0, 1)}[case.ask]
+        assert bool(((draws >= low) & (draws <= high)).all())
+
+
+@each
+def test_the_grade_is_what_was_established(case, method):
+    """An approximate answer never dresses as an exact one."""
+    found = posterior(case, method)
+    exactly = method == "exact" or (method == "rejection" and case.name != "scale")
+    assert (found.certificate.grade == "A") == exactly
+    assert found[case.ask].exact == (method == "exact")
+    assert found.method == method
+    assert case.ask in found.summary()
+
+
+@pytest.mark.parametrize("method", ["exact", "npe"])
+def test_prepared_once_conditioned_many_times(method):
+    """A batch of observations gives what single ones give, in order."""
+    case = next(c for c in CASES if c.name == "grid")
+    plan = ppl.compile(case.model, ["head"], case.ask, method=method, budget=BUDGET)
+    observations = [{"head": [1] * k + [0] * (8 - k)} for k in (2, 5, 7)]
+    together = plan.posteriors(observations)
+    apart = [plan.posterior(one) for one in observations]
+    for a, b in zip(together, apart, strict=True):
+        assert torch.allclose(a["step"].mean, b["step"].mean, rtol=1e-6)
+    assert together[0]["step"].mean < together[1]["step"].mean < together[2]["step"].mean
+
+
+def test_log_evidence_is_absent_where_it_is_not_known():
+    """Rejection does not claim an evidence, elimination does."""
+    case = next(c for c in CASES if c.name == "die")
+    assert not hasattr(posterior(case, "rejection"), "log_evidence")
+    assert posterior(case, "exact").log_evidence == pytest.approx(torch.tensor(1 / 6).log().item(), abs=1e-6)
