@@ -58,12 +58,16 @@ class PriorSolver:
         """The same draws for every observation, but for observed parents."""
         answers = []
         for i in range(data.datasets):
-            fixed = {n: data.observed[n][i : i + 1] for n in self.query.clamped if n in data.observed}
+            fixed = {
+                n: data.observed[n][i : i + 1] for n in self.query.clamped if n in data.observed
+            }
             fixed.update({n: v for n, v in data.inputs.items() if n in self.query.graph})
             mechanism = self.query.mechanism
-            values = {name: [] for name in self.query.ask}
+            values: dict[str, list[torch.Tensor]] = {name: [] for name in self.query.ask}
             size, done = batch_size(mechanism, DRAWS), 0
-            for batch in batches(mechanism, self.query.seed, size, fixed=fixed, only=self.query.graph.nodes):
+            for batch in batches(
+                mechanism, self.query.seed, size, fixed=fixed, only=self.query.graph.nodes
+            ):
                 for name in values:
                     value = batch.values[name]
                     values[name].append(value.expand((size, *value.shape[1:])))

@@ -56,7 +56,9 @@ def reproduction(infection, recovery):
 def posterior(simulations: int = 4_000) -> ppl.Posterior:
     """The posterior by the route that the compiler chooses."""
     budget = ppl.Budget(simulations=simulations)
-    return ppl.infer(flu, {"in_bed": IN_BED}, of=["infection", "recovery", "reproduction"], budget=budget)
+    return ppl.infer(
+        flu, {"in_bed": IN_BED}, of=["infection", "recovery", "reproduction"], budget=budget
+    )
 
 
 def main() -> ppl.Posterior:

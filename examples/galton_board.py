@@ -40,7 +40,11 @@ def galton_board(model, balls=1, rows=20, nails=31, begin=15, grid=401):
     def slope(setting):
         return -2 + 4 * setting / (grid - 1)
 
-    @model.latent(plate=(ball, row), parents={"position": ppl.previous("position")}, start=lambda slope: goes_left(begin, slope, 0))
+    @model.latent(
+        plate=(ball, row),
+        parents={"position": ppl.previous("position")},
+        start=lambda slope: goes_left(begin, slope, 0),
+    )
     def left(position, slope, row):
         return goes_left(position, slope, row)
 
@@ -59,7 +63,9 @@ def side_by_side(simulations: int = 10_000) -> dict[str, ppl.Posterior]:
     budget = ppl.Budget(simulations=simulations)
     return {
         "exact": ppl.infer(board, seen, of="slope"),
-        "rejection": ppl.infer(board, seen, of="slope", method="rejection", budget=ppl.Budget(simulations=100_000)),
+        "rejection": ppl.infer(
+            board, seen, of="slope", method="rejection", budget=ppl.Budget(simulations=100_000)
+        ),
         "npe": ppl.infer(board, seen, of="slope", method="npe", budget=budget),
     }
 
@@ -77,7 +83,9 @@ def main() -> dict[str, ppl.Posterior]:
     for name, answer in answers.items():
         marginal = answer["slope"]
         gap = total_variation(answer, answers["exact"])
-        print(f"  {name:<16} {float(marginal.mean):8.4f}  {float(marginal.sd):8.4f}  {answer.certificate.grade:<5}  {gap:.4f}")
+        print(
+            f"  {name:<16} {float(marginal.mean):8.4f}  {float(marginal.sd):8.4f}  {answer.certificate.grade:<5}  {gap:.4f}"
+        )
     twenty = ppl.infer(galton_board(balls=20), {"final": TWENTY_BALLS}, of="slope")
     low, high = twenty["slope"].interval(0.95)
     print(

@@ -50,7 +50,10 @@ def table() -> list[tuple[str, float]]:
         ("P(sprinkler | wet, rain)", float(both["sprinkler"].prob(1))),
         ("P(rain | sprinkler on)", float(ppl.infer(garden, {"sprinkler": 1})["rain"].prob(1))),
         ("P(rain | do(sprinkler on))", float(ppl.infer(turned_on, {}, of="rain")["rain"].prob(1))),
-        ("P(rain | wet, do(sprinkler on))", float(ppl.infer(turned_on, {"wet": 1}, of="rain")["rain"].prob(1))),
+        (
+            "P(rain | wet, do(sprinkler on))",
+            float(ppl.infer(turned_on, {"wet": 1}, of="rain")["rain"].prob(1)),
+        ),
     ]
 
 

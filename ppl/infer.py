@@ -54,6 +54,14 @@ def infer(
         weather: dry 0.3077, rain 0.6923 (exact)
     """
     plan = compile(
-        model, dict(observation or {}), of, method=method, budget=budget, seed=seed, inputs=inputs, sizes=sizes, nan=nan
+        model,
+        dict(observation or {}),
+        of,
+        method=method,
+        budget=budget,
+        seed=seed,
+        inputs=inputs,
+        sizes=sizes,
+        nan=nan,
     )
     return plan.posterior()

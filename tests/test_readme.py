@@ -59,6 +59,11 @@ def test_readme_pictures_are_there():
 def test_every_dependency_is_pinned():
     """Whatever pyproject names has an exact version in constraints.txt."""
     project = (ROOT / "pyproject.toml").read_text()
-    pinned = {re.split("==", row)[0].lower().replace("_", "-") for row in (ROOT / "constraints.txt").read_text().splitlines()}
-    named = re.findall(r'^\s*"([a-zA-Z_-]+)>=', project, flags=re.M) + re.findall(r'"(\w+)>=[\d.]+"', project)
+    pinned = {
+        re.split("==", row)[0].lower().replace("_", "-")
+        for row in (ROOT / "constraints.txt").read_text().splitlines()
+    }
+    named = re.findall(r'^\s*"([a-zA-Z_-]+)>=', project, flags=re.M) + re.findall(
+        r'"(\w+)>=[\d.]+"', project
+    )
     assert {name.lower().replace("_", "-") for name in named} <= pinned

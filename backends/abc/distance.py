@@ -26,12 +26,22 @@ class Target:
     seen: Tensor
 
     @classmethod
-    def of(cls, names: Sequence[str], observed: Mapping[str, Tensor], present: Mapping[str, Tensor], i: int) -> Target:
+    def of(
+        cls,
+        names: Sequence[str],
+        observed: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        i: int,
+    ) -> Target:
         """The target that observation `i` of a batch sets."""
         masks, parts = [], []
         for name in names:
             value, there = observed[name][i], present[name][i]
-            full = there.reshape((*there.shape, *[1] * (value.dim() - there.dim()))).expand(value.shape).reshape(-1)
+            full = (
+                there.reshape((*there.shape, *[1] * (value.dim() - there.dim())))
+                .expand(value.shape)
+                .reshape(-1)
+            )
             masks.append(full)
             parts.append(value.reshape(-1)[full].to(torch.float64))
         return cls(tuple(names), tuple(masks), torch.cat(parts))

@@ -48,7 +48,9 @@ def judge(query: Query, budget: Budget) -> Verdict:
     cost = {"simulations": simulations}
     if not query.evidence:
         return Verdict("rejection", False, 6, "there is no data to compare with")
-    opaque = [n for n in (*query.free, *query.evidence) if query.mechanism.facts[n].kind == "opaque"]
+    opaque = [
+        n for n in (*query.free, *query.evidence) if query.mechanism.facts[n].kind == "opaque"
+    ]
     if not opaque:
         return Verdict(
             "rejection",
@@ -67,7 +69,9 @@ def judge(query: Query, budget: Budget) -> Verdict:
         rate, predicted = pilot.match_rate, pilot.match_rate * simulations
         text = f"{why} and the data are discrete; the pilot matched {rate:.2%}, which predicts {predicted:,.0f} exact hits"
         if predicted >= HITS:
-            return Verdict("rejection", True, 6, text, guarantee=_guarantee(query), grade="A", cost=cost)
+            return Verdict(
+                "rejection", True, 6, text, guarantee=_guarantee(query), grade="A", cost=cost
+            )
         text += f", fewer than {HITS:,}"
     else:
         text = f"{why}; the data have {pilot.dimensions} continuous dimensions"
@@ -83,7 +87,9 @@ def judge(query: Query, budget: Budget) -> Verdict:
         guarantee="draws of an approximate posterior; the tolerance is reported",
         grade="U",
         cost=cost,
-        remedy="" if fits else "More simulations, or fewer and more telling summaries as deterministic nodes, would open it.",
+        remedy=""
+        if fits
+        else "More simulations, or fewer and more telling summaries as deterministic nodes, would open it.",
     )
 
 
@@ -154,9 +160,16 @@ def _pilot(query: Query, n: int) -> Pilot:
         cells = target.cells(values, n)[ok]
         # Before the data are known, another simulation stands in for them.
         half = len(cells) // 2
-        rate = float((cells[:half] == cells[half : 2 * half]).all(dim=1).to(torch.float64).mean()) if half else 0.0
+        rate = (
+            float((cells[:half] == cells[half : 2 * half]).all(dim=1).to(torch.float64).mean())
+            if half
+            else 0.0
+        )
         seen = cells.median(dim=0).values if len(cells) else target.seen
-    theta = [batch.values[a].expand((n, *batch.values[a].shape[1:])).reshape(n, -1)[ok].to(torch.float64) for a in query.ask]
+    theta = [
+        batch.values[a].expand((n, *batch.values[a].shape[1:])).reshape(n, -1)[ok].to(torch.float64)
+        for a in query.ask
+    ]
     return Pilot(rate, cells.shape[1], torch.cat(theta, dim=1), cells, seen)
 
 
@@ -188,7 +201,9 @@ class _Kept:
         for name, value in drawn.items():
             held = self.values.get(name)
             new = value[rows]
-            self.values[name] = [torch.cat([held[0], new])[best.indices] if held else new[best.indices]]
+            self.values[name] = [
+                torch.cat([held[0], new])[best.indices] if held else new[best.indices]
+            ]
         self.distances, self.count = best.values, len(best.values)
 
 
@@ -222,10 +237,14 @@ class RejectionSolver:
         fixed = {name: data.observed[name][which[0] : which[0] + 1] for name in query.clamped}
         targets = [Target.of(query.evidence, data.observed, data.present, i) for i in which]
         nodes = set(query.graph.nodes)
-        pilot = forward(mechanism, min(PILOT, simulations), (query.seed, PILOT_BATCH), fixed=fixed, only=nodes)
+        pilot = forward(
+            mechanism, min(PILOT, simulations), (query.seed, PILOT_BATCH), fixed=fixed, only=nodes
+        )
         ok = ~pilot.failed
         if not bool(ok.any()):
-            raise BackendError(f"rejection: every simulation of the pilot failed ({dict(pilot.failures)}).")
+            raise BackendError(
+                f"rejection: every simulation of the pilot failed ({dict(pilot.failures)})."
+            )
         n = len(pilot.failed)
         exact, scale = [], []
         for target in targets:
@@ -239,7 +258,10 @@ class RejectionSolver:
         begun, done, failed, cut = time.monotonic(), 0, 0, False
         for batch in batches(mechanism, query.seed, size, fixed=fixed, only=nodes):
             take = min(size, simulations - done)
-            drawn = {name: batch.values[name].expand((size, *batch.values[name].shape[1:])) for name in query.ask}
+            drawn = {
+                name: batch.values[name].expand((size, *batch.values[name].shape[1:]))
+                for name in query.ask
+            }
             valid = ~batch.failed
             if take < size:
                 valid = valid & (torch.arange(size) < take)
@@ -248,7 +270,11 @@ class RejectionSolver:
                     held.add(drawn, (target.matches(batch.values, size) & valid).nonzero()[:, 0])
                 else:
                     distances = target.distance(batch.values, size, s)
-                    distances = torch.where(valid & torch.isfinite(distances), distances, torch.full_like(distances, torch.inf))
+                    distances = torch.where(
+                        valid & torch.isfinite(distances),
+                        distances,
+                        torch.full_like(distances, torch.inf),
+                    )
                     held.add_nearest(drawn, distances, most)
             done += take
             failed += int(batch.failed[:take].sum())
@@ -262,22 +288,34 @@ class RejectionSolver:
             for held, by_match in zip(kept, exact, strict=True)
         ]
 
-    def _answer(self, held: _Kept, exact: bool, done: int, failed: int, cut: bool, simulations: int) -> Draws:
+    def _answer(
+        self, held: _Kept, exact: bool, done: int, failed: int, cut: bool, simulations: int
+    ) -> Draws:
         usable = held.count if exact else int(torch.isfinite(held.distances).sum())
         if not usable:
-            raise BackendError(f"rejection: none of {done:,} simulations could be kept; raise Budget(simulations=...).")
+            raise BackendError(
+                f"rejection: none of {done:,} simulations could be kept; raise Budget(simulations=...)."
+            )
         values = {name: torch.cat(held.values[name])[:usable] for name in self.query.ask}
         notes = []
         if cut:
-            notes.append(f"rejection stopped at its budget of {self.budget.seconds:g} s after {done:,} of {simulations:,} simulations")
+            notes.append(
+                f"rejection stopped at its budget of {self.budget.seconds:g} s after {done:,} of {simulations:,} simulations"
+            )
         if failed:
             notes.append(f"{failed:,} of {done:,} simulations failed and were never accepted")
-        checks: dict[str, float | int | str] = {"simulations": done, "accepted": usable, "acceptance": f"{usable / done:.3g}"}
+        checks: dict[str, float | int | str] = {
+            "simulations": done,
+            "accepted": usable,
+            "acceptance": f"{usable / done:.3g}",
+        }
         if exact:
             certificate = Certificate("A", "exact draws: the data were matched exactly", checks)
         else:
             checks["tolerance"] = f"{float(held.distances[:usable].max()):.3g}"
-            certificate = Certificate("U", "ABC with a tolerance; the width that it adds is not verified", checks)
+            certificate = Certificate(
+                "U", "ABC with a tolerance; the width that it adds is not verified", checks
+            )
         return Draws(self.query.graph, values, certificate, domains(self.query), tuple(notes))
 
 

@@ -42,7 +42,11 @@ def judge(query: Query, budget: Budget) -> Verdict:
         return Verdict("exact", False, row, str(reason), remedy=_remedy(query, str(reason)))
     except TooLarge as reason:
         return Verdict(
-            "exact", False, row, str(reason), remedy="Let fewer parents meet in one node, for instance by a running sum."
+            "exact",
+            False,
+            row,
+            str(reason),
+            remedy="Let fewer parents meet in one node, for instance by a running sum.",
         )
     cost = {"variables": len(order.order), "table cells": order.cells}
     limit = min(2**CELLS, budget.memory // 8)
@@ -59,7 +63,13 @@ def judge(query: Query, budget: Budget) -> Verdict:
             remedy="Observe more nodes, or let fewer parents meet in one node.",
         )
     free = len(order.order)
-    what = f"all {free} unobserved variables are" if free > 1 else "the unobserved variable is" if free else "nothing is hidden that is not"
+    what = (
+        f"all {free} unobserved variables are"
+        if free > 1
+        else "the unobserved variable is"
+        if free
+        else "nothing is hidden that is not"
+    )
     return Verdict(
         "exact",
         True,
@@ -117,7 +127,9 @@ class ExactSolver:
 
     def __init__(self, query: Query):
         self.query = query
-        self._networks: dict[frozenset[str], tuple[Network, Order]] = {frozenset(query.partial): _network(query)}
+        self._networks: dict[frozenset[str], tuple[Network, Order]] = {
+            frozenset(query.partial): _network(query)
+        }
 
     def condition(self, data: Data) -> Sequence[ExactAnswer]:
         """One answer for each observation.
@@ -136,14 +148,24 @@ class ExactSolver:
                 f"The observation{which} of {', '.join(self.query.evidence)} has probability zero under the model: no state of "
                 f"{', '.join(self.query.free) or 'the model'} can produce it."
             )
-        return [ExactAnswer(self.query, network, result, factors, float(log_evidence[i]), i) for i in range(data.datasets)]
+        return [
+            ExactAnswer(self.query, network, result, factors, float(log_evidence[i]), i)
+            for i in range(data.datasets)
+        ]
 
     def _fitting(self, data: Data) -> tuple[Network, Order]:
         """The network for this pattern of gaps, with tables that know the observed parents where they must."""
-        gaps = frozenset(n for n in data.observed if n in self.query.graph and data.missing(n)) | self.query.partial
+        gaps = (
+            frozenset(n for n in data.observed if n in self.query.graph and data.missing(n))
+            | self.query.partial
+        )
         if gaps not in self._networks:
-            free = tuple(dict.fromkeys((*self.query.free, *(n for n in self.query.graph.nodes if n in gaps))))
-            self._networks[gaps] = _network(replace(self.query, free=free, partial=gaps, observation=data))
+            free = tuple(
+                dict.fromkeys((*self.query.free, *(n for n in self.query.graph.nodes if n in gaps)))
+            )
+            self._networks[gaps] = _network(
+                replace(self.query, free=free, partial=gaps, observation=data)
+            )
         network, order = self._networks[gaps]
         for family in network.families:
             network.tables.table(family.node, family.part)
@@ -176,7 +198,13 @@ class ExactAnswer(Answer):
         self.names = query.ask
         self.log_evidence = log_evidence
         self.certificate = Certificate("A", "exact by elimination")
-        self._query, self._network, self._result, self._factors, self._dataset = query, network, result, factors, dataset
+        self._query, self._network, self._result, self._factors, self._dataset = (
+            query,
+            network,
+            result,
+            factors,
+            dataset,
+        )
 
     def _grid(self, name: str) -> tuple[int, ...]:
         return tuple(self._query.sizes[p] for p in self._query.graph[name].plates)
@@ -193,12 +221,17 @@ class ExactAnswer(Answer):
         return TableMarginal(name, domain, torch.from_numpy(probs), node.plates, node.states)
 
     def sample(self, n: int, seed: int) -> dict[str, Tensor]:
-        cells = [(name, tuple(at)) for name in self.names for at in numpy.ndindex(*self._grid(name))]
+        cells = [
+            (name, tuple(at)) for name in self.names for at in numpy.ndindex(*self._grid(name))
+        ]
         drawn = self._result.draw(cells, self._dataset, n, numpy.random.default_rng(seed))
         found = {}
         for name in self.names:
             shape = self._grid(name)
-            columns = [self._network.reach[name, tuple(at)][drawn[name, tuple(at)]] for at in numpy.ndindex(*shape)]
+            columns = [
+                self._network.reach[name, tuple(at)][drawn[name, tuple(at)]]
+                for at in numpy.ndindex(*shape)
+            ]
             index = numpy.stack(columns, axis=1).reshape((n, *shape))
             found[name] = self._network.domains[name][torch.from_numpy(index)]
         return found
@@ -209,9 +242,14 @@ class ExactAnswer(Answer):
         chosen: dict = {}
         possible = numpy.ones(count, dtype=bool)
         for name in self.names:
-            domain, value = self._network.domains[name], values[name].expand((count, *values[name].shape[1:]))
+            domain, value = (
+                self._network.domains[name],
+                values[name].expand((count, *values[name].shape[1:])),
+            )
             event = domain.dim() - 1
-            same = value.reshape((*value.shape[: value.dim() - event], 1, *domain.shape[1:])) == domain
+            same = (
+                value.reshape((*value.shape[: value.dim() - event], 1, *domain.shape[1:])) == domain
+            )
             same = same.reshape((*same.shape[: same.dim() - event], -1)).all(-1) if event else same
             index = same.to(torch.int8).argmax(-1).numpy()
             possible &= same.any(-1).reshape(count, -1).all(-1).numpy()
@@ -232,4 +270,3 @@ class ExactAnswer(Answer):
 
     def _own(self, table: ndarray) -> ndarray:
         return table[self._dataset : self._dataset + 1] if len(table) > 1 else table
-

@@ -58,13 +58,17 @@ class Elimination:
         if variable not in self._conditionals:
             joint = self.buckets[variable].joint()
             total = joint.sum(axis=1, keepdims=True)
-            self._conditionals[variable] = numpy.divide(joint, total, out=numpy.zeros_like(joint), where=total > 0)
+            self._conditionals[variable] = numpy.divide(
+                joint, total, out=numpy.zeros_like(joint), where=total > 0
+            )
         return self._conditionals[variable]
 
     def belief(self, variable: Cell) -> ndarray:
         """p(variable, separator | observation), `(datasets or 1, variable, *separator)`."""
         stack = [variable]
-        while stack:  # an explicit stack: a chain of thousands of members is deeper than Python's recursion
+        while (
+            stack
+        ):  # an explicit stack: a chain of thousands of members is deeper than Python's recursion
             v = stack[-1]
             separator = self.buckets[v].separator
             if v in self._beliefs:
@@ -95,7 +99,9 @@ class Elimination:
         belief = self.belief(variable)
         return belief.reshape((*belief.shape[:2], -1)).sum(axis=2)
 
-    def draw(self, wanted: Sequence[Cell], dataset: int, n: int, rng: numpy.random.Generator) -> dict[Cell, ndarray]:
+    def draw(
+        self, wanted: Sequence[Cell], dataset: int, n: int, rng: numpy.random.Generator
+    ) -> dict[Cell, ndarray]:
         """Exact joint draws of some variables, `(n,)` indices each."""
         needed: set[Cell] = set()
         stack = list(wanted)
@@ -115,7 +121,9 @@ class Elimination:
         return drawn
 
 
-def eliminate(factors: Sequence[Factor], order: Sequence[Cell], sizes: Mapping[Cell, int], datasets: int = 1) -> Elimination:
+def eliminate(
+    factors: Sequence[Factor], order: Sequence[Cell], sizes: Mapping[Cell, int], datasets: int = 1
+) -> Elimination:
     """Sum all variables out, in this order.
 
     Args:
@@ -148,7 +156,9 @@ def eliminate(factors: Sequence[Factor], order: Sequence[Cell], sizes: Mapping[C
         scaled(live.pop(i).table)
     for v in order:
         mine = [live.pop(i) for i in sorted(touching[v])]
-        separator = tuple(sorted({u for f in mine for u in f.scope if u != v}, key=position.__getitem__))
+        separator = tuple(
+            sorted({u for f in mine for u in f.scope if u != v}, key=position.__getitem__)
+        )
         for i, f in zip(sorted(touching[v]), mine, strict=True):
             for u in f.scope:
                 touching[u].discard(i)

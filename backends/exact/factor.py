@@ -70,7 +70,10 @@ def summed(factors: Sequence[Factor], scope: Sequence[Cell], variable: Cell, cel
     batched = any(len(f.table) > 1 for f in factors)
     for f in factors:
         many = len(f.table) > 1
-        operands += [f.table if many else f.table[0], ([0] if many else []) + [number[v] for v in f.scope]]
+        operands += [
+            f.table if many else f.table[0],
+            ([0] if many else []) + [number[v] for v in f.scope],
+        ]
     out = ([0] if batched else []) + [number[v] for v in others]
     result = contract(*operands, out)
     return result if batched else result[None]

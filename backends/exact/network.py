@@ -50,16 +50,30 @@ class Network:
     def __init__(self, query: Query, tables: Tables):
         self.query, self.tables = query, tables
         graph = query.graph
-        self.fixed = tuple(n.name for n in graph.nodes.values() if n.intervened == "value" and not n.is_input)
+        self.fixed = tuple(
+            n.name for n in graph.nodes.values() if n.intervened == "value" and not n.is_input
+        )
         # A continuous node that is observed with gaps is no variable: its missing cells integrate to one.
-        gappy = [name for name in query.free if name in query.given and not tables.mechanism.facts[name].finite]
+        gappy = [
+            name
+            for name in query.free
+            if name in query.given and not tables.mechanism.facts[name].finite
+        ]
         for name in gappy:
             if graph.children(name) or name in query.ask:
-                raise NotFinite(f"'{name}' has missing cells, is not finite, and others depend on it")
-        self.variables = tuple(dict.fromkeys((*self.fixed, *(n for n in query.free if n not in gappy))))
+                raise NotFinite(
+                    f"'{name}' has missing cells, is not finite, and others depend on it"
+                )
+        self.variables = tuple(
+            dict.fromkeys((*self.fixed, *(n for n in query.free if n not in gappy)))
+        )
         self._tabulated: dict[tuple[str, str], ndarray] = {}
         self.domains = {name: tables.domain(name) for name in self.variables}
-        self.families = [family for name in dict.fromkeys((*self.variables, *query.evidence)) for family in self._families(graph[name])]
+        self.families = [
+            family
+            for name in dict.fromkeys((*self.variables, *query.evidence))
+            for family in self._families(graph[name])
+        ]
 
     def _families(self, node: Node) -> Iterator[Family]:
         facts = self.tables.mechanism.facts[node.name]
@@ -164,24 +178,36 @@ class Network:
         Observed finite parents are sliced at their values.
         """
         given = {name: data.observed[name] for name in self.query.given if name in data.observed}
-        index = {name: self._indices(name, value) for name, value in given.items() if self._sliced(name)}
+        index = {
+            name: self._indices(name, value) for name, value in given.items() if self._sliced(name)
+        }
         made: list[Factor] = []
         constant = numpy.zeros(data.datasets)
         for family in self.families:
             if family.node.name in self.variables:
-                found = self._free_factors(family)
+                found = list(self._free_factors(family))
             else:
                 found, scale = self._seen_factors(family, data)
                 constant = constant + scale
             for factor in found:
                 merged = _merge_repeated(factor)
-                made.append(merged.at({c: index[c[0]][(slice(None), *c[1])] for c in merged.scope if c[0] in index}))
+                made.append(
+                    merged.at(
+                        {
+                            c: index[c[0]][(slice(None), *c[1])]
+                            for c in merged.scope
+                            if c[0] in index
+                        }
+                    )
+                )
         made += self._indicators(data)
         return made, constant
 
     def _sliced(self, name: str) -> bool:
         """Whether a fully observed node is a finite parent of somebody."""
-        return name not in self.variables and any(s.edge.source == name for f in self.families for s in f.slots)
+        return name not in self.variables and any(
+            s.edge.source == name for f in self.families for s in f.slots
+        )
 
     def _indices(self, name: str, value: torch.Tensor) -> ndarray:
         """The position of each observed value in the node's domain, `(datasets, *plates)`."""
@@ -218,7 +244,9 @@ class Network:
             # Continuous densities may be huge or tiny: their logs are kept as a constant.
             top = part.reshape((len(part), -1)).max(axis=1)
             top = numpy.where(numpy.isfinite(top), top, 0.0)
-            factors.append(Factor(scope, numpy.exp(part - top.reshape((-1, *[1] * (part.ndim - 1))))))
+            factors.append(
+                Factor(scope, numpy.exp(part - top.reshape((-1, *[1] * (part.ndim - 1)))))
+            )
             constant = constant + top
         return factors, constant
 
@@ -231,11 +259,19 @@ class Network:
             lead = len(table.shape)
             with quiet(), torch.no_grad():
                 if table.outcome.distribution is not None:
-                    strange = [v for v in table.outcome.distribution.domain().tolist() if v not in domain.tolist()]
+                    strange = [
+                        v
+                        for v in table.outcome.distribution.domain().tolist()
+                        if v not in domain.tolist()
+                    ]
                     if strange:
-                        raise NotFinite(f"'{family.node.name}' takes the value {strange[0]} for some parents only")
+                        raise NotFinite(
+                            f"'{family.node.name}' takes the value {strange[0]} for some parents only"
+                        )
                     values = domain.reshape((len(domain), *[1] * lead, *domain.shape[1:]))
-                    logs = table.outcome.distribution.log_prob(values).expand((len(domain), *table.shape))
+                    logs = table.outcome.distribution.log_prob(values).expand(
+                        (len(domain), *table.shape)
+                    )
                     self._tabulated[key] = logs.exp().movedim(0, -1).contiguous().numpy()
                 else:
                     self._tabulated[key] = _one_hot(table, domain).numpy()
@@ -245,7 +281,9 @@ class Network:
         """log p(observed value | parents), `(datasets, members, *slots)`; zero where the cell is missing."""
         name = family.node.name
         value, there = data.observed[name], data.present[name]
-        at = tuple(torch.tensor([m[k] for m in family.members]) for k in range(len(family.node.plates)))
+        at = tuple(
+            torch.tensor([m[k] for m in family.members]) for k in range(len(family.node.plates))
+        )
         value = value[(slice(None), *at)] if at else value.unsqueeze(1)
         there = there[(slice(None), *at)] if at else there.unsqueeze(1)
         there = there.reshape((*there.shape[:2], -1)).all(-1)
@@ -257,10 +295,14 @@ class Network:
                 logs = batch.log_prob(spread)
             else:
                 assert table.outcome.value is not None
-                values = table.outcome.value.expand((*table.shape, *table.outcome.value.shape[len(table.shape) :]))
+                values = table.outcome.value.expand(
+                    (*table.shape, *table.outcome.value.shape[len(table.shape) :])
+                )
                 same = values[table.context] == spread
                 event = value.dim() - 2
-                same = same.reshape((*same.shape[: same.dim() - event], -1)).all(-1) if event else same
+                same = (
+                    same.reshape((*same.shape[: same.dim() - event], -1)).all(-1) if event else same
+                )
                 logs = torch.where(same, 0.0, -torch.inf).to(torch.float64)
             logs = logs.expand((len(value), *logs.shape[1:]))
             mask = there.reshape((*there.shape, *[1] * slots))
@@ -271,14 +313,22 @@ class Network:
         for name in self.variables:
             if name not in data.observed:
                 continue
-            value, there, domain = data.observed[name], data.present[name].numpy(), self.domains[name]
-            index = self._indices(name, torch.where(_spread(data.present[name], value), value, domain[0]))
+            value, there, domain = (
+                data.observed[name],
+                data.present[name].numpy(),
+                self.domains[name],
+            )
+            index = self._indices(
+                name, torch.where(_spread(data.present[name], value), value, domain[0])
+            )
             for at in numpy.ndindex(*there.shape[1:]):
                 cell = there[(slice(None), *at)]
                 if not cell.any():
                     continue
                 allowed = numpy.where(
-                    cell[:, None], numpy.arange(len(domain)) == index[(slice(None), *at)][:, None], True
+                    cell[:, None],
+                    numpy.arange(len(domain)) == index[(slice(None), *at)][:, None],
+                    True,
                 ).astype(float)
                 here = (name, tuple(int(i) for i in at))
                 yield Factor((here,), allowed[:, self.reach[here]])
@@ -306,6 +356,8 @@ def _merge_repeated(factor: Factor) -> Factor:
         while scope.count(cell) > 1:
             first = scope.index(cell)
             second = scope.index(cell, first + 1)
-            table = numpy.moveaxis(numpy.diagonal(table, axis1=1 + first, axis2=1 + second), -1, 1 + first)
+            table = numpy.moveaxis(
+                numpy.diagonal(table, axis1=1 + first, axis2=1 + second), -1, 1 + first
+            )
             scope = scope[:second] + scope[second + 1 :]
     return Factor(scope, table)

@@ -43,18 +43,29 @@ class Features:
                 categories[name] = top
         raw = _raw(names, categories, values)
         scale = raw.std(dim=0)
-        return cls(tuple(names), categories, raw.mean(dim=0), torch.where(scale > 0, scale, torch.ones_like(scale)))
+        return cls(
+            tuple(names),
+            categories,
+            raw.mean(dim=0),
+            torch.where(scale > 0, scale, torch.ones_like(scale)),
+        )
 
     def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
         """`(draws, features)`, float32."""
-        return ((_raw(self.names, self.categories, values) - self.mean) / self.scale).to(torch.float32)
+        return ((_raw(self.names, self.categories, values) - self.mean) / self.scale).to(
+            torch.float32
+        )
 
 
-def _raw(names: Sequence[str], categories: Mapping[str, int], values: Mapping[str, Tensor]) -> Tensor:
+def _raw(
+    names: Sequence[str], categories: Mapping[str, int], values: Mapping[str, Tensor]
+) -> Tensor:
     parts = []
     for name in names:
         value = values[name]
         if name in categories:
-            value = torch.nn.functional.one_hot(value.clamp(0, categories[name] - 1), categories[name])
+            value = torch.nn.functional.one_hot(
+                value.clamp(0, categories[name] - 1), categories[name]
+            )
         parts.append(value.reshape((len(value), -1)).to(torch.float64))
     return torch.cat(parts, dim=1)

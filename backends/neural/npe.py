@@ -20,7 +20,7 @@ from ppl.mechanism import Data, forward
 from ppl.posterior import Answer, Certificate, DrawnMarginal, Marginal, TableMarginal
 
 from .features import Features
-from .targets import Target, Unsuitable, split, targets
+from .targets import Unsuitable, split, targets
 from .train import Settings, Trained, train
 
 __all__ = ["FlowAnswer", "NPESolver", "judge", "prepare"]
@@ -40,12 +40,19 @@ def judge(query: Query, budget: Budget) -> Verdict:
         return Verdict("npe", False, 8, "there is no data to learn from")
     if query.partial:
         gaps = ", ".join(sorted(query.partial))
-        return Verdict("npe", False, 8, f"{gaps} has missing cells, and the net would be trained on complete data")
+        return Verdict(
+            "npe",
+            False,
+            8,
+            f"{gaps} has missing cells, and the net would be trained on complete data",
+        )
     try:
         wanted = targets(query)
     except Unsuitable as reason:
         return Verdict("npe", False, 8, str(reason), remedy=_remedy(str(reason)))
-    opaque = [n for n in (*query.free, *query.evidence) if query.mechanism.facts[n].kind == "opaque"]
+    opaque = [
+        n for n in (*query.free, *query.evidence) if query.mechanism.facts[n].kind == "opaque"
+    ]
     cost = {"simulations": simulations, "parameters": sum(t.size for t in wanted)}
     guarantee = "a trained approximation; nothing is verified until it is checked"
     if not opaque:
@@ -91,8 +98,12 @@ class _Flow(nn.Module):
         import zuko
 
         width = min(max(2 * features, 32), 128)
-        self.embed = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, 32), nn.SiLU())
-        self.flow = zuko.flows.NSF(parameters, 32, transforms=3 if parameters > 1 else 2, bins=8, hidden_features=(64, 64))
+        self.embed = nn.Sequential(
+            nn.Linear(features, width), nn.SiLU(), nn.Linear(width, 32), nn.SiLU()
+        )
+        self.flow = zuko.flows.NSF(
+            parameters, 32, transforms=3 if parameters > 1 else 2, bins=8, hidden_features=(64, 64)
+        )
         self.register_buffer("mean", mean.to(torch.float32))
         self.register_buffer("scale", scale.to(torch.float32))
 
@@ -127,7 +138,13 @@ class NPESolver:
             scale = theta.std(dim=0).clamp(min=1e-6)
             net = _Flow(theta.shape[1], x.shape[1], theta.mean(dim=0), scale)
             self.trained: Trained = train(
-                net, lambda n, t, f: -n.log_prob(t, f), theta.to(torch.float32), x, query.seed, left, Settings()
+                net,
+                lambda n, t, f: -n.log_prob(t, f),
+                theta.to(torch.float32),
+                x,
+                query.seed,
+                left,
+                Settings(),
             )
         if self.trained.cut:
             self.notes += (f"training stopped at its budget of {budget.seconds:g} s",)
@@ -143,9 +160,14 @@ class NPESolver:
             take = torch.arange(size) < wanted - done
             ok = take & ~batch.failed
             for name in self.given:
-                ok = ok & torch.isfinite(batch.values[name].to(torch.float64)).reshape((size, -1)).all(dim=1)
+                ok = ok & torch.isfinite(batch.values[name].to(torch.float64)).reshape(
+                    (size, -1)
+                ).all(dim=1)
             flat = [
-                t.unconstrain(batch.values[t.name], torch.rand(batch.values[t.name].shape, generator=noise, dtype=torch.float64))
+                t.unconstrain(
+                    batch.values[t.name],
+                    torch.rand(batch.values[t.name].shape, generator=noise, dtype=torch.float64),
+                )
                 for t in self.targets
             ]
             theta.append(torch.cat(flat, dim=1)[ok])
@@ -156,18 +178,24 @@ class NPESolver:
             if done >= wanted:
                 break
             if time.monotonic() - begun > budget.seconds / 2:
-                notes.append(f"simulating stopped at half its budget of {budget.seconds:g} s, after {done:,} of {wanted:,} draws")
+                notes.append(
+                    f"simulating stopped at half its budget of {budget.seconds:g} s, after {done:,} of {wanted:,} draws"
+                )
                 break
         if failed:
             # Dropping them is unbiased here: the net learns p(θ | x, valid), and the observation is valid.
-            notes.append(f"{failed:,} of {done:,} simulations failed and were left out, which is unbiased for one round of NPE")
+            notes.append(
+                f"{failed:,} of {done:,} simulations failed and were left out, which is unbiased for one round of NPE"
+            )
         return torch.cat(theta), {k: torch.cat(v) for k, v in values.items()}, tuple(notes), done
 
     def condition(self, data: Data) -> Sequence[FlowAnswer]:
         """One answer for each observation, in one batch."""
         for name in self.given:
             if data.missing(name):
-                raise QueryError(f"npe: '{name}' has missing cells, and the net was trained on complete data.")
+                raise QueryError(
+                    f"npe: '{name}' has missing cells, and the net was trained on complete data."
+                )
         x = self.features({name: data.observed[name] for name in self.given})
         low, high = self._edges
         answers = []
@@ -222,7 +250,11 @@ class FlowAnswer(Answer):
         rest = {a for a in query.ask if a not in drawn}
         if not rest:
             return {name: drawn[name] for name in query.ask}
-        only = {a for a in query.graph.ancestors_of(rest) if query.mechanism.facts[a].kind in ("deterministic", "input")}
+        only = {
+            a
+            for a in query.graph.ancestors_of(rest)
+            if query.mechanism.facts[a].kind in ("deterministic", "input")
+        }
         values = forward(query.mechanism, n, query.seed, fixed=drawn, only=only).values
         return {name: values[name].expand((n, *values[name].shape[1:])) for name in query.ask}
 
@@ -232,7 +264,11 @@ class FlowAnswer(Answer):
     def marginal(self, name: str) -> Marginal:
         query, solver = self._solver.query, self._solver
         node = query.graph[name]
-        if len(solver.targets) == 1 and solver.targets[0].domain is not None and solver.targets[0].size == 1:
+        if (
+            len(solver.targets) == 1
+            and solver.targets[0].domain is not None
+            and solver.targets[0].size == 1
+        ):
             return self._table(name)
         if self._cached is None:
             self._cached = self.sample(DRAWS, query.seed)
@@ -249,7 +285,9 @@ class FlowAnswer(Answer):
         logs = self._log_density(flat) + target.log_det(flat)
         mass = logs.exp().reshape(count, POINTS).mean(dim=1)
         mass = mass / mass.sum()
-        values = self._follow({target.name: target.domain.reshape((count, *target.shape))}, count)[name]
+        values = self._follow({target.name: target.domain.reshape((count, *target.shape))}, count)[
+            name
+        ]
         domain, where = torch.unique(values.reshape(count, -1), dim=0, return_inverse=True)
         probs = torch.zeros(len(domain), dtype=torch.float64).index_add(0, where, mass)
         node = query.graph[name]
@@ -267,10 +305,14 @@ class FlowAnswer(Answer):
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
         missing = [t.name for t in self._solver.targets if t.name not in values]
         if missing:
-            raise BackendError(f"npe knows the density of {', '.join(t.name for t in self._solver.targets)}, not of what follows.")
+            raise BackendError(
+                f"npe knows the density of {', '.join(t.name for t in self._solver.targets)}, not of what follows."
+            )
         parts = [t.unconstrain(values[t.name]) for t in self._solver.targets]
         count = max(len(p) for p in parts)
-        total = self._log_density(torch.cat([p.expand((count, *p.shape[1:])) for p in parts], dim=1))
+        total = self._log_density(
+            torch.cat([p.expand((count, *p.shape[1:])) for p in parts], dim=1)
+        )
         for target, part in zip(self._solver.targets, parts, strict=True):
             total = total + target.log_det(part)
         return total

@@ -72,10 +72,17 @@ class Target:
     def constrain(self, flat: Tensor) -> Tensor:
         """`(draws, *shape)` from `(draws, size)`."""
         if self.domain is not None:
-            index = (flat.sigmoid() * len(self.domain)).floor().clamp(0, len(self.domain) - 1).to(torch.int64)
+            index = (
+                (flat.sigmoid() * len(self.domain))
+                .floor()
+                .clamp(0, len(self.domain) - 1)
+                .to(torch.int64)
+            )
             return self.domain[index].reshape((len(flat), *self.shape))
         transform = biject_to(self.support)
-        return transform(flat.reshape((len(flat), *transform.inverse_shape(torch.Size(self.shape)))))
+        return transform(
+            flat.reshape((len(flat), *transform.inverse_shape(torch.Size(self.shape))))
+        )
 
     def log_det(self, flat: Tensor) -> Tensor:
         """log |d unconstrained / d value|, summed, `(draws,)`; for finite nodes the log of cell width over density."""
@@ -120,8 +127,14 @@ def _target(query: Query, name: str) -> Target:
         domain = Tables(query.mechanism).domain(name)
     except (NotFinite, TooLarge) as reason:
         raise Unsuitable(str(reason)) from reason
-    if facts.family in ("Categorical", "Bernoulli", "OneHotCategorical") or domain.dim() > 1 or len(domain) < FEWEST_VALUES:
-        raise Unsuitable(f"'{name}' is finite ({facts.family} with {len(domain)} values); a flow describes numbers on a line")
+    if (
+        facts.family in ("Categorical", "Bernoulli", "OneHotCategorical")
+        or domain.dim() > 1
+        or len(domain) < FEWEST_VALUES
+    ):
+        raise Unsuitable(
+            f"'{name}' is finite ({facts.family} with {len(domain)} values); a flow describes numbers on a line"
+        )
     return Target(name, shape, domain=domain)
 
 

@@ -83,15 +83,25 @@ def train(
     n = len(theta)
     held = max(int(n * settings.held_out), 1)
     if n < 50:
-        raise BackendError(f"npe: {n} simulations are too few to train on and to hold out; it takes 50 at least.")
+        raise BackendError(
+            f"npe: {n} simulations are too few to train on and to hold out; it takes 50 at least."
+        )
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(n, generator=generator)
     test, rest = order[:held], order[held:]
     averaged = copy.deepcopy(net)
-    best, best_loss, losses, begun, cut = copy.deepcopy(net.state_dict()), float("inf"), [], time.monotonic(), False
+    best, best_loss, losses, begun, cut = (
+        copy.deepcopy(net.state_dict()),
+        float("inf"),
+        [],
+        time.monotonic(),
+        False,
+    )
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-4)
     steps = max(len(rest) // settings.batch, 1) * settings.epochs
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=steps + 1, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.rate, total_steps=steps + 1, pct_start=0.1
+    )
     waited = 0
     for _ in range(settings.epochs):
         shuffled = rest[torch.randperm(len(rest), generator=generator)]
@@ -120,7 +130,9 @@ def train(
         if waited >= settings.patience or cut:
             break
     if best_loss == float("inf"):
-        raise BackendError("npe: the loss was never finite; are the simulations of wildly different sizes?")
+        raise BackendError(
+            "npe: the loss was never finite; are the simulations of wildly different sizes?"
+        )
     averaged.load_state_dict(best)
     averaged.eval()
     return Trained(averaged, tuple(losses), time.monotonic() - begun, cut)

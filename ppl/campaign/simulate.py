@@ -48,7 +48,11 @@ class Simulations(Mapping):
     def __str__(self) -> str:
         rows = [f"  {name:<16} {tuple(value.shape)}" for name, value in self.draws.items()]
         failed = int(self.failed.sum())
-        rows += [f"  {failed} of {len(self.failed)} draws failed: {dict(self.failures)}"] if failed else []
+        rows += (
+            [f"  {failed} of {len(self.failed)} draws failed: {dict(self.failures)}"]
+            if failed
+            else []
+        )
         return "\n".join(["simulations", *rows])
 
 
@@ -67,10 +71,20 @@ def simulate(
         raise QueryError(f"simulate({n!r}): the number of draws is a positive integer.")
     if failures not in ("raise", "record"):
         raise QueryError(f"failures={failures!r}: say 'raise' or 'record'.")
-    names = [n.name for n in graph.nodes.values() if not n.outputs] if of is None else [of] if isinstance(of, str) else list(of)
+    names = (
+        [n.name for n in graph.nodes.values() if not n.outputs]
+        if of is None
+        else [of]
+        if isinstance(of, str)
+        else list(of)
+    )
     needed = graph.ancestors_of(names)
     part = graph.subgraph(needed)
-    data = read_data(part, {k: v for k, v in (inputs or {}).items() if k in part or k in graph.plates}, sizes=sizes)
+    data = read_data(
+        part,
+        {k: v for k, v in (inputs or {}).items() if k in part or k in graph.plates},
+        sizes=sizes,
+    )
     mechanism = probe(part, data)
     for caller in mechanism.callers.values():
         caller.record = failures == "record"
@@ -81,7 +95,9 @@ def simulate(
         take = min(size, n - done)
         for name in names:
             value = batch.values[name]
-            pieces[name].append(value[:take] if len(value) == size else value[:1].expand((take, *value.shape[1:])))
+            pieces[name].append(
+                value[:take] if len(value) == size else value[:1].expand((take, *value.shape[1:]))
+            )
         failed.append(batch.failed[:take])
         for name, count in batch.failures.items():
             counts[name] = counts.get(name, 0) + count
@@ -118,6 +134,10 @@ def batches(
 
 def batch_size(mechanism: Mechanism, n: int) -> int:
     """How many draws fill about `CELLS` numbers, as a power of two; all that are wanted, if they fit."""
-    cells = sum(mechanism.count(node) for node in mechanism.graph.nodes.values() if node.name in mechanism.facts)
+    cells = sum(
+        mechanism.count(node)
+        for node in mechanism.graph.nodes.values()
+        if node.name in mechanism.facts
+    )
     fit = max(CELLS // max(cells, 1), 64)
     return min(2 ** (fit.bit_length() - 1), 2**17, n)

@@ -77,7 +77,13 @@ def compile(
     if observation is not None:
         observation = data = check_observation(pruned_graph, mechanism, data)
     query = Query(
-        pruned_graph, mechanism, tuple(names), ask, observation=observation, partial=partial, seed=seed
+        pruned_graph,
+        mechanism,
+        tuple(names),
+        ask,
+        observation=observation,
+        partial=partial,
+        seed=seed,
     )
     queries, gone = split(query)
     routes = [_route(part, budget, method) for part in queries]
@@ -94,7 +100,9 @@ def compile(
         if route is not None and part.ask and route.verdict is None and method is not None:
             objection = next(v for v in route.verdicts if v.method == method)
             remedy = f" {objection.remedy}" if objection.remedy else ""
-            raise BackendError(f"method='{method}' cannot serve {', '.join(part.ask)}: {objection.reason}.{remedy}")
+            raise BackendError(
+                f"method='{method}' cannot serve {', '.join(part.ask)}: {objection.reason}.{remedy}"
+            )
     return plan
 
 

@@ -26,7 +26,9 @@ class Pruned:
     reason: str
 
 
-def resolve_ask(graph: Graph, of: Collection[str] | str | None, given: Collection[str], partial: Collection[str]) -> tuple:
+def resolve_ask(
+    graph: Graph, of: Collection[str] | str | None, given: Collection[str], partial: Collection[str]
+) -> tuple:
     """The nodes that the answer is about: what was asked, or what the roles say.
 
     Raises:
@@ -38,11 +40,17 @@ def resolve_ask(graph: Graph, of: Collection[str] | str | None, given: Collectio
         for name in names:
             node = graph[name] if name in graph else None
             if node is None:
-                raise QueryError(f"of= asks for '{name}', which {graph.name} has not.{closest(name, graph.nodes)}")
+                raise QueryError(
+                    f"of= asks for '{name}', which {graph.name} has not.{closest(name, graph.nodes)}"
+                )
             if node.is_input:
-                raise QueryError(f"of= asks for '{name}', which is an input: it is known, never inferred.")
+                raise QueryError(
+                    f"of= asks for '{name}', which is an input: it is known, never inferred."
+                )
             if node.outputs:
-                raise QueryError(f"of= asks for the group '{name}'; ask for one of {name}.{{{', '.join(node.outputs)}}}.")
+                raise QueryError(
+                    f"of= asks for the group '{name}'; ask for one of {name}.{{{', '.join(node.outputs)}}}."
+                )
             if name in known:
                 raise QueryError(f"of= asks for '{name}', which the observation gives.")
         if not names:
@@ -52,7 +60,10 @@ def resolve_ask(graph: Graph, of: Collection[str] | str | None, given: Collectio
         names = tuple(
             n.name
             for n in graph.nodes.values()
-            if n.role == role and n.name not in known and not n.outputs and n.intervened not in ("value", "policy")
+            if n.role == role
+            and n.name not in known
+            and not n.outputs
+            and n.intervened not in ("value", "policy")
         )
         if names:
             return names
@@ -62,7 +73,11 @@ def resolve_ask(graph: Graph, of: Collection[str] | str | None, given: Collectio
 def prune(graph: Graph, ask: Collection[str], given: Collection[str]) -> tuple[Graph, list[Pruned]]:
     """Without the nodes that nothing asked for or given depends on."""
     useful = graph.ancestors_of({*ask, *given})
-    gone = [Pruned(name, "barren: nothing asked or given depends on it") for name in graph.nodes if name not in useful]
+    gone = [
+        Pruned(name, "barren: nothing asked or given depends on it")
+        for name in graph.nodes
+        if name not in useful
+    ]
     return graph.subgraph(useful), gone
 
 
@@ -86,7 +101,9 @@ def check_observation(graph: Graph, mechanism: Mechanism, data: Data) -> Data:
         if facts.discrete and value.is_floating_point():
             if bool((shown != shown.round()).any()):
                 wrong = shown[shown != shown.round()].reshape(-1)[0]
-                raise QueryError(f"'{name}' takes whole numbers; it was observed as {float(wrong):g}.")
+                raise QueryError(
+                    f"'{name}' takes whole numbers; it was observed as {float(wrong):g}."
+                )
             observed[name] = value = torch.nan_to_num(value).round().to(torch.int64)
             shown = value[there]
         if not facts.discrete and not value.is_floating_point():
@@ -94,23 +111,35 @@ def check_observation(graph: Graph, mechanism: Mechanism, data: Data) -> Data:
             shown = value[there]
         if value.is_floating_point() and not bool(torch.isfinite(shown).all()):
             raise QueryError(f"'{name}' was observed as infinite.")
-        if facts.kind == "explicit" and facts.support is not None and shown.numel() and _fixed(facts.support):
+        if (
+            facts.kind == "explicit"
+            and facts.support is not None
+            and shown.numel()
+            and _fixed(facts.support)
+        ):
             inside = facts.support.check(shown)
             if not bool(inside.all()):
-                wrong = shown.reshape((len(shown), -1))[~inside.reshape((len(shown), -1)).all(-1)][0].tolist()
+                wrong = shown.reshape((len(shown), -1))[~inside.reshape((len(shown), -1)).all(-1)][
+                    0
+                ].tolist()
                 text = wrong[0] if len(wrong) == 1 else wrong
                 raise QueryError(
                     f"'{name}' was observed as {text}, which is outside its support ({_constraint(facts.support)})."
                 )
         if node.states is not None and facts.discrete and bool((shown >= len(node.states)).any()):
-            raise QueryError(f"'{name}' has {len(node.states)} states, numbered from 0; it was observed as {int(shown.max())}.")
+            raise QueryError(
+                f"'{name}' has {len(node.states)} states, numbered from 0; it was observed as {int(shown.max())}."
+            )
     return replace(data, observed=observed)
 
 
 def _fixed(support) -> bool:
     """Whether the support was the same for every draw: bounds that depend on parents are left to the density."""
     bounds = [getattr(support, name, 0) for name in ("lower_bound", "upper_bound")]
-    return all(not isinstance(b, torch.Tensor) or b.dim() == 0 or bool((b == b.reshape(-1)[0]).all()) for b in bounds)
+    return all(
+        not isinstance(b, torch.Tensor) or b.dim() == 0 or bool((b == b.reshape(-1)[0]).all())
+        for b in bounds
+    )
 
 
 def _constraint(support) -> str:
@@ -136,7 +165,10 @@ def split(query: Query) -> tuple[list[Query], list[Pruned]]:
             name = group[name]
         return name
 
-    families = {n.name: [p for p in dict.fromkeys((n.name, *n.parents, *n.lags)) if p in group] for n in graph.nodes.values()}
+    families = {
+        n.name: [p for p in dict.fromkeys((n.name, *n.parents, *n.lags)) if p in group]
+        for n in graph.nodes.values()
+    }
     for family in families.values():
         for other in family[1:]:
             group[root(other)] = root(family[0])
@@ -144,17 +176,36 @@ def split(query: Query) -> tuple[list[Query], list[Pruned]]:
     for name in group:
         components.setdefault(root(name), []).append(name)
     queries, gone = [], []
-    loose = [name for name in query.given if name in graph and not families[name] and name not in query.partial]
+    loose = [
+        name
+        for name in query.given
+        if name in graph and not families[name] and name not in query.partial
+    ]
     for names in [*components.values(), *([[]] if loose else [])]:
         free = tuple(names)
-        evidence = tuple(e for e in query.given if e in graph and (set(families[e]) & set(free) if free else e in loose))
-        involved = dict.fromkeys(p for n in (*free, *evidence) for p in (*graph[n].parents, *graph[n].lags))
-        clamped = tuple(p for p in involved if p in known and p not in evidence and not graph[p].is_input and p in query.given)
+        evidence = tuple(
+            e
+            for e in query.given
+            if e in graph and (set(families[e]) & set(free) if free else e in loose)
+        )
+        involved = dict.fromkeys(
+            p for n in (*free, *evidence) for p in (*graph[n].parents, *graph[n].lags)
+        )
+        clamped = tuple(
+            p
+            for p in involved
+            if p in known and p not in evidence and not graph[p].is_input and p in query.given
+        )
         needed = {*free, *evidence, *involved}
-        needed |= graph.ancestors_of([p for p in needed if graph[p].is_input or graph[p].intervened == "value"])
+        needed |= graph.ancestors_of(
+            [p for p in needed if graph[p].is_input or graph[p].intervened == "value"]
+        )
         ask = tuple(name for name in query.ask if name in free)
         if not ask and free:
-            gone += [Pruned(name, "d-separated from everything asked, given the observation") for name in free]
+            gone += [
+                Pruned(name, "d-separated from everything asked, given the observation")
+                for name in free
+            ]
         queries.append(
             replace(
                 query,

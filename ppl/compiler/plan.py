@@ -76,7 +76,9 @@ class Plan:
 
     # -- running ---------------------------------------------------------------------------------
 
-    def posterior(self, observation: Mapping[str, Any] | None = None, *, nan: str = "error") -> Posterior:
+    def posterior(
+        self, observation: Mapping[str, Any] | None = None, *, nan: str = "error"
+    ) -> Posterior:
         """The posterior given one observation; without one, given that with which the plan was made.
 
         Raises:
@@ -86,7 +88,9 @@ class Plan:
         """
         if observation is None:
             if self.query.observation is None:
-                raise QueryError(f"This plan was made for given={list(self.query.given)}; pass an observation of them.")
+                raise QueryError(
+                    f"This plan was made for given={list(self.query.given)}; pass an observation of them."
+                )
             return self._run(self.query.observation)[0]
         return self._run(self._read(observation, nan, batch=False))[0]
 
@@ -106,21 +110,33 @@ class Plan:
         for name, value in data.inputs.items():
             known = mechanism.data.inputs.get(name)
             if name in self.query.graph and (known is None or not torch.equal(known, value)):
-                raise QueryError(f"This plan was made for another value of the input '{name}'; compile again for this one.")
+                raise QueryError(
+                    f"This plan was made for another value of the input '{name}'; compile again for this one."
+                )
         for plate, columns in data.columns.items():
             for pointed, column in columns.items():
                 if not torch.equal(column, mechanism.columns[plate][pointed]):
-                    raise QueryError(f"This plan was made for another column '{pointed}'; compile again for this one.")
+                    raise QueryError(
+                        f"This plan was made for another column '{pointed}'; compile again for this one."
+                    )
         extra = [n for n in data.observed if n not in self.query.given]
         lacking = [n for n in self.query.given if n not in data.observed]
         if extra or lacking:
-            what = f"'{extra[0]}' is given and was not planned" if extra else f"'{lacking[0]}' was planned and is not given"
-            raise QueryError(f"This plan is for given={list(self.query.given)}: {what}. Compile again, or write None for a gap.")
+            what = (
+                f"'{extra[0]}' is given and was not planned"
+                if extra
+                else f"'{lacking[0]}' was planned and is not given"
+            )
+            raise QueryError(
+                f"This plan is for given={list(self.query.given)}: {what}. Compile again, or write None for a gap."
+            )
         data = check_observation(self.query.graph, mechanism, data)
         for name in data.observed:
             if data.missing(name) and name not in self.query.partial:
                 self._allow_gaps(name)
-        return replace(data, inputs=mechanism.data.inputs, columns=mechanism.columns, sizes=mechanism.sizes)
+        return replace(
+            data, inputs=mechanism.data.inputs, columns=mechanism.columns, sizes=mechanism.sizes
+        )
 
     def _allow_gaps(self, name: str) -> None:
         """Missing cells open paths that the plan took to be blocked; only a plan that took none stands."""
@@ -144,7 +160,14 @@ class Plan:
                     part = None if answers is None else answers[k].log_evidence
                     unasked[k] = None if part is None or unasked[k] is None else unasked[k] + part  # type: ignore[operator]
         return [
-            Posterior(self.model, [column[k] for column in columns], self.query.ask, self, data, unasked[k])
+            Posterior(
+                self.model,
+                [column[k] for column in columns],
+                self.query.ask,
+                self,
+                data,
+                unasked[k],
+            )
             for k in range(data.datasets)
         ]
 
@@ -152,12 +175,19 @@ class Plan:
         if i not in self._solvers:
             route = self.routes[i]
             assert route.verdict is not None
-            self._solvers[i] = registry.backend(route.verdict.method).prepare(route.query, self.budget)
+            self._solvers[i] = registry.backend(route.verdict.method).prepare(
+                route.query, self.budget
+            )
         return self._solvers[i]
 
     def _refusal(self, route: Route) -> str:
-        rows = [f"No engine answers for {', '.join(route.ask)} given {', '.join(self.query.given) or 'nothing'}:"]
-        rows += [f"  {v.method}: {v.reason}." + (f" {v.remedy}" if v.remedy else "") for v in route.verdicts]
+        rows = [
+            f"No engine answers for {', '.join(route.ask)} given {', '.join(self.query.given) or 'nothing'}:"
+        ]
+        rows += [
+            f"  {v.method}: {v.reason}." + (f" {v.remedy}" if v.remedy else "")
+            for v in route.verdicts
+        ]
         rows += [f"  {text}" for text in _absent(route.query)]
         return "\n".join(rows)
 
@@ -201,7 +231,10 @@ class Plan:
                 for r in self.routes
             ],
             "pruned": [{"name": p.name, "reason": p.reason} for p in self.pruned],
-            "bodies": {name: {"mode": mode, "reason": reason} for name, (mode, reason) in self.modes.items()},
+            "bodies": {
+                name: {"mode": mode, "reason": reason}
+                for name, (mode, reason) in self.modes.items()
+            },
         }
 
     def draw(self, **options: Any) -> Any:
@@ -215,19 +248,27 @@ class Plan:
                 colours[name] = COLOURS[i % len(COLOURS)]
             for name in route.ask:
                 notes[name] = route.method
-        kinds = {n: f"explicit: {f.family}" if f.kind == "explicit" else f.kind for n, f in facts.items()}
+        kinds = {
+            n: f"explicit: {f.family}" if f.kind == "explicit" else f.kind for n, f in facts.items()
+        }
         colours.update(dict.fromkeys(self.query.given, "#d0d0d0"))
         faded = [p.name for p in self.pruned]
         return draw(self.model, kinds=kinds, colours=colours, notes=notes, faded=faded, **options)
 
     def __str__(self) -> str:
         given = ", ".join(self.query.given) or "nothing"
-        rows = [f"plan for {self.model.name}", f"  given   {given}", f"  asked   {', '.join(self.query.ask)}"]
+        rows = [
+            f"plan for {self.model.name}",
+            f"  given   {given}",
+            f"  asked   {', '.join(self.query.ask)}",
+        ]
         if self.query.observation is not None:
             gaps = {n: self.query.observation.missing(n) for n in sorted(self.query.partial)}
             if gaps:
                 listed = ", ".join(f"{n} {count}" for n, count in gaps.items())
-                rows.append(f"  missing {listed} cells; assumed ignorable, summed or integrated out")
+                rows.append(
+                    f"  missing {listed} cells; assumed ignorable, summed or integrated out"
+                )
         for route in self.routes:
             if route.ask:
                 rows += ["", *self._print_route(route)]
@@ -236,12 +277,19 @@ class Plan:
             reasons: dict[str, list[str]] = {}
             for p in self.pruned:
                 reasons.setdefault(p.reason, []).append(p.name)
-            rows += ["", "  pruned"] + [f"    {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+            rows += ["", "  pruned"] + [
+                f"    {', '.join(names)}: {reason}" for reason, names in reasons.items()
+            ]
         if unasked:
-            rows.append("    (what is d-separated still counts in the log-evidence, where it can be had exactly)")
+            rows.append(
+                "    (what is d-separated still counts in the log-evidence, where it can be had exactly)"
+            )
         rows += ["", "  bodies"]
         width = max((len(name) for name in self.modes), default=0)
-        rows += [f"    {name:<{width}}  {mode:<6}  {reason}" for name, (mode, reason) in self.modes.items()]
+        rows += [
+            f"    {name:<{width}}  {mode:<6}  {reason}"
+            for name, (mode, reason) in self.modes.items()
+        ]
         return "\n".join(rows)
 
     def _print_route(self, route: Route) -> list[str]:
@@ -250,15 +298,32 @@ class Plan:
             rows = [f"  {title}  →  no engine can answer"]
         else:
             v = route.verdict
-            how = "forced by method=" if self.forced == v.method else f"row {v.row} of the decision table"
-            rows = [f"  {title}  →  {v.method}   ({how}; grade {v.grade})", f"    why        {v.reason}"]
+            how = (
+                "forced by method="
+                if self.forced == v.method
+                else f"row {v.row} of the decision table"
+            )
+            rows = [
+                f"  {title}  →  {v.method}   ({how}; grade {v.grade})",
+                f"    why        {v.reason}",
+            ]
             rows += [f"    guarantee  {v.guarantee}"] if v.guarantee else []
-            rows += [f"    cost       {', '.join(f'{_count(n)} {what}' for what, n in v.cost.items())}"] if v.cost else []
+            rows += (
+                [f"    cost       {', '.join(f'{_count(n)} {what}' for what, n in v.cost.items())}"]
+                if v.cost
+                else []
+            )
             if self.forced == v.method and not v.fits:
-                better = next((w for w in route.verdicts if w.able and w.fits and w.method != v.method), None)
+                better = next(
+                    (w for w in route.verdicts if w.able and w.fits and w.method != v.method), None
+                )
                 rows.append(
                     "    objection  "
-                    + (f"{better.method} would serve: {better.reason}" if better else "the plan would not choose this by itself")
+                    + (
+                        f"{better.method} would serve: {better.reason}"
+                        if better
+                        else "the plan would not choose this by itself"
+                    )
                 )
         hidden = [name for name in route.query.free if name not in route.ask]
         if hidden:
@@ -266,7 +331,10 @@ class Plan:
         rows.append("    not taken")
         for w in route.verdicts:
             if route.verdict is None or w.method != route.verdict.method:
-                rows.append(f"      row {w.row} {w.method}: {w.reason}" + (f". {w.remedy}" if w.remedy else ""))
+                rows.append(
+                    f"      row {w.row} {w.method}: {w.reason}"
+                    + (f". {w.remedy}" if w.remedy else "")
+                )
         rows += [f"      {text}" for text in _absent(route.query)]
         return rows
 

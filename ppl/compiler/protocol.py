@@ -40,9 +40,13 @@ class Budget:
         for name in ("simulations", "seconds", "memory"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise QueryError(f"Budget({name}={value!r}): a budget is positive; nothing can be done with none.")
+                raise QueryError(
+                    f"Budget({name}={value!r}): a budget is positive; nothing can be done with none."
+                )
         if self.simulations is not None and int(self.simulations) != self.simulations:
-            raise QueryError(f"Budget(simulations={self.simulations!r}): simulations are counted in whole numbers.")
+            raise QueryError(
+                f"Budget(simulations={self.simulations!r}): simulations are counted in whole numbers."
+            )
 
 
 @dataclass(frozen=True)

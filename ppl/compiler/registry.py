@@ -57,5 +57,7 @@ def backend(method: str) -> Backend:
         return getattr(loaded, attribute) if attribute else loaded  # type: ignore[return-value]
     absent = [name for name, _, _ in ABSENT]
     if method in absent:
-        raise QueryError(f"method='{method}' has no engine in this version. There are: {', '.join(methods())}.")
+        raise QueryError(
+            f"method='{method}' has no engine in this version. There are: {', '.join(methods())}."
+        )
     raise QueryError(f"There is no method '{method}'.{closest(method, methods())}")

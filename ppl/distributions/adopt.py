@@ -100,6 +100,10 @@ def _scored(base: Any, x: Tensor) -> Tensor:
     inside = base.support.check(x)
     if bool(inside.all()):
         return base.log_prob(x).to(torch.float64)
-    safe = torch.where(inside.reshape((*inside.shape, *[1] * (x.dim() - inside.dim()))), x, base.sample().to(x.dtype))
+    safe = torch.where(
+        inside.reshape((*inside.shape, *[1] * (x.dim() - inside.dim()))),
+        x,
+        base.sample().to(x.dtype),
+    )
     scores = base.log_prob(safe).to(torch.float64)
     return torch.where(inside, scores, torch.full_like(scores, -torch.inf))

@@ -53,14 +53,18 @@ def Censored(base: Distribution, low: Any = None, high: Any = None) -> Distribut
     return _bounded(base, low, high, "Censored", _censored)
 
 
-def _bounded(base: Any, low: Any, high: Any, name: str, family: Callable[[Family], Family]) -> Distribution:
+def _bounded(
+    base: Any, low: Any, high: Any, name: str, family: Callable[[Family], Family]
+) -> Distribution:
     from .adopt import adopt
 
     inner = adopt(base)
     if inner is None:
         raise DistributionError(f"{name} takes a distribution first; it was given {base!r}.")
     if inner.family.name not in TAILS:
-        raise DistributionError(f"{name} needs a cdf, which {inner.family.name} has not here; bases are {', '.join(TAILS)}.")
+        raise DistributionError(
+            f"{name} needs a cdf, which {inner.family.name} has not here; bases are {', '.join(TAILS)}."
+        )
     tensors = dict(inner.parameters)
     shape = inner._leading
     tensors["lower"] = to_tensor(-torch.inf if low is None else low, name, "low")
@@ -74,7 +78,11 @@ def _base(family: Family, q: Parameters) -> Distribution:
     tensors = {k: v for k, v in q.items() if k not in ("lower", "upper")}
     some = next(iter(tensors.values()))
     # Every axis counts as lifted: nothing is summed and nothing is checked again.
-    return Distribution(family, tensors, max(some.dim(), 1)) if some.dim() else Distribution(family, tensors, 0)
+    return (
+        Distribution(family, tensors, max(some.dim(), 1))
+        if some.dim()
+        else Distribution(family, tensors, 0)
+    )
 
 
 def _log_below(family: Family, q: Parameters) -> Tensor:
@@ -128,7 +136,9 @@ def _truncated(family: Family) -> Family:
         # A share u of the mass, counted from the side on which the tail is small.
         log_cdf = torch.logaddexp(_log_below(family, q), u.log() + mass)
         log_sf = torch.logaddexp(tails.log_sf(q, q["upper"]), u.log() + mass)
-        x = torch.where(right, tails.from_sf(q, log_sf.clamp(max=0)), tails.from_cdf(q, log_cdf.clamp(max=0)))
+        x = torch.where(
+            right, tails.from_sf(q, log_sf.clamp(max=0)), tails.from_cdf(q, log_cdf.clamp(max=0))
+        )
         return torch.minimum(torch.maximum(x, q["lower"]), q["upper"])
 
     def values(q: Parameters) -> Tensor:
@@ -141,10 +151,20 @@ def _truncated(family: Family) -> Family:
         high = torch.minimum(q["upper"], torch.as_tensor(getattr(outer, "upper_bound", torch.inf)))
         if family.discrete:
             low = torch.clamp(low, min=0).ceil()
-            return constraints.greater_than_eq(low) if bool(torch.isinf(high).any()) else constraints.integer_interval(low, high)
+            return (
+                constraints.greater_than_eq(low)
+                if bool(torch.isinf(high).any())
+                else constraints.integer_interval(low, high)
+            )
         if bool(torch.isinf(low).all()):
-            return constraints.real if bool(torch.isinf(high).all()) else constraints.less_than(high)
-        return constraints.greater_than_eq(low) if bool(torch.isinf(high).all()) else constraints.interval(low, high)
+            return (
+                constraints.real if bool(torch.isinf(high).all()) else constraints.less_than(high)
+            )
+        return (
+            constraints.greater_than_eq(low)
+            if bool(torch.isinf(high).all())
+            else constraints.interval(low, high)
+        )
 
     return Family(
         f"Truncated[{family.name}]",
@@ -167,7 +187,12 @@ def _search(family: Family, q: Parameters, shape: tuple[int, ...]) -> Tensor:
     mass, right = _log_mass(family, q), _log_from(family, q) < _log_below(family, q)
     from_left = torch.logaddexp(_log_below(family, q), u.log() + mass)
     from_right = torch.logaddexp(tails.log_sf(q, q["upper"]), u.log() + mass)
-    low = torch.where(torch.isinf(q["lower"]), torch.zeros_like(q["lower"]), q["lower"]).clamp(min=0).expand(full).clone()
+    low = (
+        torch.where(torch.isinf(q["lower"]), torch.zeros_like(q["lower"]), q["lower"])
+        .clamp(min=0)
+        .expand(full)
+        .clone()
+    )
     if family.discrete:
         low = low - 1
     high = torch.where(torch.isinf(q["upper"]), low.abs() * 2 + 64, q["upper"].expand(full)).clone()
@@ -262,11 +287,19 @@ def Density(
     def draw(q: Parameters, shape: tuple[int, ...]) -> Tensor:
         count = int(numpy.prod(shape, dtype=int))
         seeds = torch.randint(2**62, (count,)).tolist()
-        values = [torch.as_tensor(sample(numpy.random.default_rng(s)), dtype=torch.float64) for s in seeds]
+        values = [
+            torch.as_tensor(sample(numpy.random.default_rng(s)), dtype=torch.float64) for s in seeds
+        ]
         return torch.stack(values).reshape((*shape, *event))
 
     family = Family(
-        "Density", {"none": 0}, score=score, draw=draw, support=lambda q: support, event=lambda q: event, liftable=False
+        "Density",
+        {"none": 0},
+        score=score,
+        draw=draw,
+        support=lambda q: support,
+        event=lambda q: event,
+        liftable=False,
     )
     return Distribution(family, {"none": torch.zeros((), dtype=torch.float64)})
 

@@ -109,7 +109,9 @@ class Distribution:
             return Distribution(self.family, parameters, 0)
         shape = torch.broadcast_shapes(*(t.shape[:lifted] for t in parameters.values()))
         return Distribution(
-            self.family, {k: t.expand((*shape, *t.shape[lifted:])) for k, t in parameters.items()}, lifted
+            self.family,
+            {k: t.expand((*shape, *t.shape[lifted:])) for k, t in parameters.items()},
+            lifted,
         )
 
     def select(self, index: Tensor) -> Distribution:
@@ -123,7 +125,10 @@ class Distribution:
             return self
         return Distribution(
             self.family,
-            {k: t.expand((*batch_shape, *t.shape[self.lifted :])) for k, t in self.parameters.items()},
+            {
+                k: t.expand((*batch_shape, *t.shape[self.lifted :]))
+                for k, t in self.parameters.items()
+            },
             len(batch_shape),
         )
 
@@ -150,7 +155,9 @@ class Distribution:
     @property
     def support(self) -> Any:
         """The constraint that a draw satisfies, own axes included."""
-        base = self.family.support(self.parameters) if self.family.support else self.to_torch().support
+        base = (
+            self.family.support(self.parameters) if self.family.support else self.to_torch().support
+        )
         own = len(self._own)
         return constraints.independent(base, own) if own else base
 
@@ -207,7 +214,11 @@ class Distribution:
             inside = constraint.check(tensor)
             if not bool(inside.all()):
                 wrong = tensor[~inside] if inside.shape == tensor.shape else tensor
-                shown = f"{float(wrong.reshape(-1)[0]):g}" if inside.shape == tensor.shape else "a matrix that is not"
+                shown = (
+                    f"{float(wrong.reshape(-1)[0]):g}"
+                    if inside.shape == tensor.shape
+                    else "a matrix that is not"
+                )
                 raise DistributionError(
                     f"{self.family.name} was given {name} = {shown}; it must satisfy {_spelled(constraint)}."
                 )
@@ -218,7 +229,9 @@ class Distribution:
 
     def _check_rows(self, name: str, tensor: Tensor) -> None:
         if bool((tensor < 0).any()):
-            raise DistributionError(f"{self.family.name} was given a negative probability, {float(tensor.min()):g}.")
+            raise DistributionError(
+                f"{self.family.name} was given a negative probability, {float(tensor.min()):g}."
+            )
         total = tensor.sum(dim=-1)
         bad = (total - 1).abs() > 1e-5
         if bool(bad.any()):
@@ -238,7 +251,11 @@ class Distribution:
             self.check()
         with torch.no_grad():
             shape = tuple(shape)
-            value = self.family.draw(self.parameters, shape) if self.family.draw else self.to_torch().sample(shape)
+            value = (
+                self.family.draw(self.parameters, shape)
+                if self.family.draw
+                else self.to_torch().sample(shape)
+            )
             return value.to(torch.int64 if self.discrete else torch.float64)
 
     def rsample(self, shape: Sequence[int] = ()) -> Tensor:
@@ -260,7 +277,11 @@ class Distribution:
         if not self.lifted:
             self.check()
         value = torch.as_tensor(value)
-        value = value.to(torch.float64) if not value.is_floating_point() or value.dtype != torch.float64 else value
+        value = (
+            value.to(torch.float64)
+            if not value.is_floating_point() or value.dtype != torch.float64
+            else value
+        )
         own = len(self._own)
         if self.family.score is not None:
             scores = self.family.score(self.parameters, value)
@@ -271,10 +292,14 @@ class Distribution:
     def _scored(self, value: Tensor) -> Tensor:
         built = self.to_torch()
         support = self.family.support(self.parameters) if self.family.support else built.support
-        inside = support.check(value) & ~torch.isnan(value).reshape((*value.shape[: value.dim() - support.event_dim], -1)).any(-1)
+        inside = support.check(value) & ~torch.isnan(value).reshape(
+            (*value.shape[: value.dim() - support.event_dim], -1)
+        ).any(-1)
         if self.discrete:
             whole = value == value.round()
-            inside = inside & (whole.flatten(-support.event_dim).all(-1) if support.event_dim else whole)
+            inside = inside & (
+                whole.flatten(-support.event_dim).all(-1) if support.event_dim else whole
+            )
         if not bool(inside.all()):
             # A value inside takes the place of one outside, so that neither the score nor its gradient is NaN.
             mask = inside.reshape((*inside.shape, *[1] * support.event_dim))

@@ -45,7 +45,9 @@ __all__ = [
 POSITIVE, REAL, PROBABILITY = constraints.positive, constraints.real, constraints.unit_interval
 
 
-def _family(pyro_class: Any, discrete: bool = False, name: str | None = None, **ranks: int) -> Family:
+def _family(
+    pyro_class: Any, discrete: bool = False, name: str | None = None, **ranks: int
+) -> Family:
     """A family that is one of Pyro's classes with these parameters."""
     scalar = not any(ranks.values())
     return Family(
@@ -64,7 +66,9 @@ def _make(family: Family, **values: Any) -> Distribution:
 
 _NORMAL = replace(
     _family(pyro.Normal, loc=0, scale=0),
-    draw=lambda q, shape: torch.randn(*shape, *q["loc"].shape, dtype=torch.float64).mul_(q["scale"]).add_(q["loc"]),
+    draw=lambda q, shape: (
+        torch.randn(*shape, *q["loc"].shape, dtype=torch.float64).mul_(q["scale"]).add_(q["loc"])
+    ),
 )
 _LOG_NORMAL = _family(pyro.LogNormal, loc=0, scale=0)
 _HALF_NORMAL = _family(pyro.HalfNormal, scale=0)
@@ -105,7 +109,9 @@ _UNIFORM = Family(
     constraints={"low": REAL, "high": REAL},
     # Closed at both ends: an observation on the edge has the density of the inside.
     score=lambda q, x: torch.where(
-        (x >= q["low"]) & (x <= q["high"]), -(q["high"] - q["low"]).log(), torch.full_like(x + q["low"], -torch.inf)
+        (x >= q["low"]) & (x <= q["high"]),
+        -(q["high"] - q["low"]).log(),
+        torch.full_like(x + q["low"], -torch.inf),
     ),
 )
 
@@ -220,14 +226,20 @@ def NegativeBinomial(total_count: Any, probs: Any = None, logits: Any = None) ->
 
 def NegativeBinomial2(mean: Any, dispersion: Any) -> Distribution:
     """Counts with variance mean + mean² / dispersion (Stan's neg_binomial_2)."""
-    m, phi = to_tensor(mean, "NegativeBinomial2", "mean"), to_tensor(dispersion, "NegativeBinomial2", "dispersion")
+    m, phi = (
+        to_tensor(mean, "NegativeBinomial2", "mean"),
+        to_tensor(dispersion, "NegativeBinomial2", "dispersion"),
+    )
     return _make(_NEGATIVE, total_count=phi, probs=m / (m + phi))
 
 
 def BetaBinomial(concentration1: Any, concentration0: Any, total_count: Any = 1) -> Distribution:
     """A binomial whose probability is a beta."""
     return _make(
-        _BETA_BINOMIAL, concentration1=concentration1, concentration0=concentration0, total_count=total_count
+        _BETA_BINOMIAL,
+        concentration1=concentration1,
+        concentration0=concentration0,
+        total_count=total_count,
     )
 
 
@@ -245,7 +257,9 @@ def _multivariate(name: str) -> Family:
     )
 
 
-_MULTIVARIATE = {n: _multivariate(n) for n in ("covariance_matrix", "precision_matrix", "scale_tril")}
+_MULTIVARIATE = {
+    n: _multivariate(n) for n in ("covariance_matrix", "precision_matrix", "scale_tril")
+}
 
 
 def MultivariateNormal(
@@ -259,7 +273,9 @@ def MultivariateNormal(
     }
     named = {k: v for k, v in given.items() if v is not None}
     if len(named) != 1:
-        raise TypeError("MultivariateNormal takes one of covariance_matrix, precision_matrix and scale_tril.")
+        raise TypeError(
+            "MultivariateNormal takes one of covariance_matrix, precision_matrix and scale_tril."
+        )
     return _make(_MULTIVARIATE[next(iter(named))], loc=loc, **named)
 
 
@@ -268,7 +284,9 @@ def _multinomial_score(q, value):
     inside = (value >= 0).all(-1) & (value == value.round()).all(-1) & (value.sum(-1) == n)
     k = torch.where(inside.unsqueeze(-1), value, torch.zeros_like(value + p))
     positive = p > 0
-    log_p = torch.where(positive, torch.where(positive, p, torch.ones_like(p)).log(), torch.full_like(p, -torch.inf))
+    log_p = torch.where(
+        positive, torch.where(positive, p, torch.ones_like(p)).log(), torch.full_like(p, -torch.inf)
+    )
     terms = torch.where(k == 0, torch.zeros_like(k), k * log_p)
     scores = torch.lgamma(n + 1) - torch.lgamma(k + 1).sum(-1) + terms.sum(-1)
     return torch.where(inside, scores, torch.full_like(scores, -torch.inf))
@@ -280,7 +298,9 @@ def _multinomial_draw(q, shape):
     left = q["total_count"].expand(p.shape[:-1]).clone()
     mass, counts = torch.ones_like(left), []
     for k in range(p.shape[-1]):
-        share = torch.where(mass > 0, p[..., k] / mass.clamp(min=1e-300), torch.ones_like(mass)).clamp(0, 1)
+        share = torch.where(
+            mass > 0, p[..., k] / mass.clamp(min=1e-300), torch.ones_like(mass)
+        ).clamp(0, 1)
         share = torch.ones_like(share) if k == p.shape[-1] - 1 else share
         drawn = torch.binomial(left.contiguous(), share.contiguous())
         counts.append(drawn)

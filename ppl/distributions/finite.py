@@ -16,7 +16,15 @@ from torch.distributions import constraints
 from .distribution import Distribution, Family
 from .tensors import broadcast, to_tensor
 
-__all__ = ["Bernoulli", "Binomial", "Categorical", "Delta", "Geometric", "Integers", "OneHotCategorical"]
+__all__ = [
+    "Bernoulli",
+    "Binomial",
+    "Categorical",
+    "Delta",
+    "Geometric",
+    "Integers",
+    "OneHotCategorical",
+]
 
 Parameters = Mapping[str, Tensor]
 
@@ -24,7 +32,9 @@ Parameters = Mapping[str, Tensor]
 def _safe_log(p: Tensor) -> Tensor:
     """log p with minus infinity at zero and a gradient that is never NaN."""
     positive = p > 0
-    return torch.where(positive, torch.where(positive, p, torch.ones_like(p)).log(), torch.full_like(p, -torch.inf))
+    return torch.where(
+        positive, torch.where(positive, p, torch.ones_like(p)).log(), torch.full_like(p, -torch.inf)
+    )
 
 
 def _times_log(count: Tensor, p: Tensor) -> Tensor:
@@ -81,11 +91,15 @@ def Bernoulli(probs: Any = None, logits: Any = None) -> Distribution:
     return _either("Bernoulli", _BERNOULLI, _BERNOULLI_LOGITS, probs, logits)
 
 
-def _either(name: str, by_probs: Family, by_logits: Family, probs: Any, logits: Any, **others: Any) -> Distribution:
+def _either(
+    name: str, by_probs: Family, by_logits: Family, probs: Any, logits: Any, **others: Any
+) -> Distribution:
     """A distribution that is given by its probabilities or by their logits."""
     if (probs is None) == (logits is None):
         raise TypeError(f"{name} takes either probs or logits.")
-    key, value, family = ("probs", probs, by_probs) if logits is None else ("logits", logits, by_logits)
+    key, value, family = (
+        ("probs", probs, by_probs) if logits is None else ("logits", logits, by_logits)
+    )
     tensors = {k: to_tensor(v, name, k) for k, v in {**others, key: value}.items()}
     return Distribution(family, broadcast(tensors, dict(family.ranks), name))
 
@@ -156,7 +170,9 @@ def Categorical(probs: Any = None, logits: Any = None) -> Distribution:
 
 def _onehot_score(parameters: Parameters, value: Tensor) -> Tensor:
     valid = ((value == 0) | (value == 1)).all(-1) & (value.sum(-1) == 1)
-    scores = _picked(_safe_log(_normalised(parameters["probs"])), value.argmax(-1).to(torch.float64))
+    scores = _picked(
+        _safe_log(_normalised(parameters["probs"])), value.argmax(-1).to(torch.float64)
+    )
     return torch.where(valid, scores, torch.full_like(scores, -torch.inf))
 
 
@@ -167,7 +183,9 @@ _ONE_HOT = Family(
     discrete=True,
     rows=("probs",),
     score=_onehot_score,
-    draw=lambda q, shape: torch.nn.functional.one_hot(_categorical_draw(q, shape), q["probs"].shape[-1]),
+    draw=lambda q, shape: torch.nn.functional.one_hot(
+        _categorical_draw(q, shape), q["probs"].shape[-1]
+    ),
     values=lambda q: torch.eye(q["probs"].shape[-1], dtype=torch.int64).flip(0),
     support=lambda q: constraints.one_hot,
     event=lambda q: (q["probs"].shape[-1],),
@@ -185,7 +203,9 @@ def OneHotCategorical(probs: Any) -> Distribution:
 def _integers_score(parameters: Parameters, value: Tensor) -> Tensor:
     low, high = parameters["low"], parameters["high"]
     inside = (value >= low) & (value <= high) & (value == value.round())
-    return torch.where(inside, -(high - low + 1).log(), torch.full_like(high - low + value, -torch.inf))
+    return torch.where(
+        inside, -(high - low + 1).log(), torch.full_like(high - low + value, -torch.inf)
+    )
 
 
 def _integers_draw(parameters: Parameters, shape: tuple[int, ...]) -> Tensor:
@@ -223,7 +243,10 @@ def Integers(low: Any, high: Any) -> Distribution:
         >>> Integers(1, 6).domain()
         tensor([1, 2, 3, 4, 5, 6])
     """
-    tensors = {"low": to_tensor(low, "Integers", "low"), "high": to_tensor(high, "Integers", "high")}
+    tensors = {
+        "low": to_tensor(low, "Integers", "low"),
+        "high": to_tensor(high, "Integers", "high"),
+    }
     return Distribution(_INTEGERS, broadcast(tensors, dict(_INTEGERS.ranks), "Integers"))
 
 
@@ -241,8 +264,10 @@ def _delta(name: str, discrete: bool) -> Family:
         discrete=discrete,
         score=_delta_score,
         draw=lambda q, shape: q["value"].expand((*shape, *q["value"].shape)),
-        values=(lambda q: torch.unique(q["value"].reshape(-1)).to(torch.int64)) if discrete else None,
-        support=lambda q: constraints.integer if discrete else constraints.real,
+        values=(lambda q: torch.unique(q["value"].reshape(-1)).to(torch.int64))
+        if discrete
+        else None,
+        support=lambda q: constraints.real,
         event=lambda q: (),
         constraints={"value": constraints.real},
     )
@@ -257,7 +282,11 @@ def Delta(value: Any) -> Distribution:
     if isinstance(value, Tensor):
         whole = not value.is_floating_point()
     else:
-        whole = not torch.as_tensor(value).is_floating_point() if not isinstance(value, list | tuple) else False
+        whole = (
+            not torch.as_tensor(value).is_floating_point()
+            if not isinstance(value, list | tuple)
+            else False
+        )
     return Distribution(_WHOLE_POINT if whole else _POINT, {"value": tensor})
 
 
@@ -286,7 +315,10 @@ _BINOMIAL = Family(
     values=lambda q: torch.arange(int(q["total_count"].max()) + 1),
     support=lambda q: constraints.integer_interval(0, q["total_count"].max()),
     event=lambda q: (),
-    constraints={"total_count": constraints.nonnegative_integer, "probs": constraints.unit_interval},
+    constraints={
+        "total_count": constraints.nonnegative_integer,
+        "probs": constraints.unit_interval,
+    },
 )
 
 
@@ -294,7 +326,11 @@ def Binomial(total_count: Any = 1, probs: Any = None, logits: Any = None) -> Dis
     """The number of successes in `total_count` trials."""
     if (probs is None) == (logits is None):
         raise TypeError("Binomial takes either probs or logits.")
-    p = to_tensor(logits, "Binomial", "logits").sigmoid() if probs is None else to_tensor(probs, "Binomial", "probs")
+    p = (
+        to_tensor(logits, "Binomial", "logits").sigmoid()
+        if probs is None
+        else to_tensor(probs, "Binomial", "probs")
+    )
     tensors = {"total_count": to_tensor(total_count, "Binomial", "total_count"), "probs": p}
     return Distribution(_BINOMIAL, broadcast(tensors, dict(_BINOMIAL.ranks), "Binomial"))
 

@@ -32,7 +32,9 @@ def log1mexp(x: Tensor) -> Tensor:
     """log(1 − exp(x)) for x ≤ 0 (Mächler 2012)."""
     x = x.clamp(max=0.0)
     near = x > -log(2)
-    return torch.where(near, (-torch.expm1(torch.where(near, x, -torch.ones_like(x)))).log(), torch.log1p(-x.exp()))
+    return torch.where(
+        near, (-torch.expm1(torch.where(near, x, -torch.ones_like(x)))).log(), torch.log1p(-x.exp())
+    )
 
 
 def log_difference(a: Tensor, b: Tensor) -> Tensor:
@@ -72,7 +74,9 @@ def _laplace(z: Tensor) -> Tensor:
 
 
 def _laplace_quantile(log_p: Tensor) -> Tensor:
-    return torch.where(log_p < -log(2), log_p + log(2), -(2 * (-torch.expm1(log_p))).clamp(min=1e-320).log())
+    return torch.where(
+        log_p < -log(2), log_p + log(2), -(2 * (-torch.expm1(log_p))).clamp(min=1e-320).log()
+    )
 
 
 def _floor(x: Tensor) -> Tensor:
@@ -83,14 +87,18 @@ def _poisson_log_cdf(q: Parameters, x: Tensor) -> Tensor:
     k = _floor(x)
     inside = (k >= 0) & ~torch.isinf(k)
     mass = gammaincc(torch.where(inside, k + 1, torch.ones_like(k)), q["rate"]).log()
-    return torch.where(inside, mass, torch.where(k < 0, torch.full_like(mass, -torch.inf), torch.zeros_like(mass)))
+    return torch.where(
+        inside, mass, torch.where(k < 0, torch.full_like(mass, -torch.inf), torch.zeros_like(mass))
+    )
 
 
 def _poisson_log_sf(q: Parameters, x: Tensor) -> Tensor:
     k = _floor(x)
     inside = (k >= 0) & ~torch.isinf(k)
     mass = gammainc(torch.where(inside, k + 1, torch.ones_like(k)), q["rate"]).log()
-    return torch.where(inside, mass, torch.where(k < 0, torch.zeros_like(mass), torch.full_like(mass, -torch.inf)))
+    return torch.where(
+        inside, mass, torch.where(k < 0, torch.zeros_like(mass), torch.full_like(mass, -torch.inf))
+    )
 
 
 def _geometric_log_sf(q: Parameters, x: Tensor) -> Tensor:

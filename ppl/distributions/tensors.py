@@ -28,7 +28,9 @@ def to_tensor(value: Any, family: str, parameter: str) -> Tensor:
             value = numpy.asarray(value, dtype=numpy.float64)
         return torch.as_tensor(value).to(torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DistributionError(f"{family} needs numbers for {parameter}; it was given {value!r}.") from error
+        raise DistributionError(
+            f"{family} needs numbers for {parameter}; it was given {value!r}."
+        ) from error
 
 
 def _holds_tensor(value: Any) -> bool:
@@ -37,7 +39,9 @@ def _holds_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
-def broadcast(parameters: dict[str, Tensor], ranks: dict[str, int], family: str) -> dict[str, Tensor]:
+def broadcast(
+    parameters: dict[str, Tensor], ranks: dict[str, int], family: str
+) -> dict[str, Tensor]:
     """All parameters with one shape before their event axes.
 
     Raises:
@@ -46,7 +50,9 @@ def broadcast(parameters: dict[str, Tensor], ranks: dict[str, int], family: str)
     batches = []
     for name, tensor in parameters.items():
         if tensor.dim() < ranks[name]:
-            raise DistributionError(f"{family} needs {ranks[name]} axes or more for {name}; it has the shape {tuple(tensor.shape)}.")
+            raise DistributionError(
+                f"{family} needs {ranks[name]} axes or more for {name}; it has the shape {tuple(tensor.shape)}."
+            )
         batches.append(tensor.shape[: tensor.dim() - ranks[name]])
     if all(batch == batches[0] for batch in batches):
         return parameters
@@ -56,5 +62,6 @@ def broadcast(parameters: dict[str, Tensor], ranks: dict[str, int], family: str)
         shown = ", ".join(f"{k} {tuple(v.shape)}" for k, v in parameters.items())
         raise DistributionError(f"{family}: the shapes do not go together: {shown}.") from error
     return {
-        name: tensor.expand((*shape, *tensor.shape[tensor.dim() - ranks[name] :])) for name, tensor in parameters.items()
+        name: tensor.expand((*shape, *tensor.shape[tensor.dim() - ranks[name] :]))
+        for name, tensor in parameters.items()
     }

@@ -49,7 +49,9 @@ def read_body(
                 "read."
             )
         if argument.kind is argument.POSITIONAL_ONLY:
-            raise ModelError(f"'{owner}' ({where}): '{argument.name}' is positional-only; drop the '/'.")
+            raise ModelError(
+                f"'{owner}' ({where}): '{argument.name}' is positional-only; drop the '/'."
+            )
         meant = spelled.pop(argument.name, None)
         if meant is None and argument.default is not argument.empty:
             continue

@@ -39,10 +39,14 @@ def model(factory: Callable[..., Any]) -> Callable[..., Model]:
         made = Model(factory.__name__)
         returned = factory(made, *arguments, **hyper)
         if returned is not None and not isinstance(returned, Model):
-            raise ModelError(f"The factory '{factory.__name__}' ({place(factory)}) returned {returned!r}; return nothing.")
+            raise ModelError(
+                f"The factory '{factory.__name__}' ({place(factory)}) returned {returned!r}; return nothing."
+            )
         result = made if returned is None else returned
         if not len(result.graph):
-            raise ModelError(f"The factory '{factory.__name__}' ({place(factory)}) declared no node.")
+            raise ModelError(
+                f"The factory '{factory.__name__}' ({place(factory)}) declared no node."
+            )
         return result
 
     return make

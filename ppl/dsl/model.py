@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..errors import ModelError, QueryError, closest
-from ..graph import Graph, Node, Parent, Plate, Previous
+from ..graph import Graph, Node, Parent, Plate
 from ..graph.closure import place
 from ..graph.surgery import counterfactual, include, intervene
 from .body import read_body
@@ -79,13 +79,17 @@ class Model:
         """
         self._new_name(name)
         if size is not None and (isinstance(size, bool) or int(size) != size or size < 1):
-            raise ModelError(f"Plate '{name}' has size {size!r}; it must be a positive integer, or None.")
+            raise ModelError(
+                f"Plate '{name}' has size {size!r}; it must be a positive integer, or None."
+            )
         pointed = (of,) if isinstance(of, Plate) else tuple(of)
         for plate in pointed:
             self._known_plate(plate, f"plate '{name}'")
         if ordered and pointed:
             raise ModelError(f"Plate '{name}' cannot be both ordered and in long format (of=).")
-        made = Plate(name, None if size is None else int(size), bool(ordered), tuple(p.name for p in pointed))
+        made = Plate(
+            name, None if size is None else int(size), bool(ordered), tuple(p.name for p in pointed)
+        )
         self.graph = self.graph.with_plate(made)
         return made
 
@@ -167,7 +171,17 @@ class Model:
         vectorized = bool(options.pop("vectorized", False))
         if options:
             wrong = next(iter(options))
-            known = ("name", "parents", "plate", "over", "start", "states", "outputs", "support", "vectorized")
+            known = (
+                "name",
+                "parents",
+                "plate",
+                "over",
+                "start",
+                "states",
+                "outputs",
+                "support",
+                "vectorized",
+            )
             raise ModelError(f"'{name}' ({where}) has an option '{wrong}'.{closest(wrong, known)}")
 
         def resolve(argument: str, meant: str) -> Parent:
@@ -194,7 +208,9 @@ class Model:
                 Node(
                     f"{name}.{output}",
                     role,
-                    body=replace(read_body(function, name, resolve, spelled), parents=(pick,), rng=False),
+                    body=replace(
+                        read_body(function, name, resolve, spelled), parents=(pick,), rng=False
+                    ),
                     plates=plates,
                     over=over,
                     picks=position,
@@ -230,7 +246,9 @@ class Model:
                 f"'{child}' ({where}) has itself as a parent. For its value one member earlier in an ordered plate, "
                 "ask for 'previous'."
             )
-        candidates = [n for n in self.graph.nodes if not self.graph[n].outputs] + list(self.graph.plates)
+        candidates = [n for n in self.graph.nodes if not self.graph[n].outputs] + list(
+            self.graph.plates
+        )
         raise ModelError(
             f"'{child}' ({where}) has a parent '{meant}' that {self.name} does not declare above it."
             f"{closest(meant, candidates)}"
@@ -239,7 +257,9 @@ class Model:
     def _check_chain(self, node: Node) -> None:
         if not node.lags:
             if node.start is not None:
-                raise ModelError(f"'{node.name}' ({node.where}) has start= but never asks for 'previous'.")
+                raise ModelError(
+                    f"'{node.name}' ({node.where}) has start= but never asks for 'previous'."
+                )
             return
         if not any(self.graph.plates[p].ordered for p in node.plates):
             raise ModelError(
@@ -252,7 +272,9 @@ class Model:
                 "Say how it begins: start=lambda: Normal(0, 1)."
             )
         if node.start.parents and any(p.kind == "previous" for p in node.start.parents):
-            raise ModelError(f"The start of '{node.name}' ({node.where}) asks for the member before; there is none.")
+            raise ModelError(
+                f"The start of '{node.name}' ({node.where}) asks for the member before; there is none."
+            )
 
     def _plates(self, options: dict[str, Any], owner: str) -> tuple[tuple[str, ...], str | None]:
         given, over = options.pop("plate", ()), options.pop("over", None)
@@ -270,7 +292,9 @@ class Model:
     def _known_plate(self, plate: Plate | str, owner: str) -> Plate:
         name = plate.name if isinstance(plate, Plate) else plate
         if name not in self.graph.plates:
-            raise ModelError(f"{owner} names a plate '{name}' that {self.name} has not.{closest(name, self.graph.plates)}")
+            raise ModelError(
+                f"{owner} names a plate '{name}' that {self.name} has not.{closest(name, self.graph.plates)}"
+            )
         return self.graph.plates[name]
 
     def _new_name(self, name: str, where: str = "") -> None:
@@ -280,7 +304,9 @@ class Model:
             kind = "a node" if name in self.graph else "a plate"
             first = self.graph[name].where if name in self.graph else ""
             at = f" (declared at {first}; again at {where})" if where and first else ""
-            raise ModelError(f"{self.name} already has {kind} '{name}'{at}. Give one of them another name=.")
+            raise ModelError(
+                f"{self.name} already has {kind} '{name}'{at}. Give one of them another name=."
+            )
 
     # -- surgery ---------------------------------------------------------------------------------
 
@@ -342,7 +368,9 @@ class Model:
 
         return draw(self.graph, kinds=self._kinds(), **options)
 
-    def simulate(self, n: int, *, seed: int = 0, inputs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+    def simulate(
+        self, n: int, *, seed: int = 0, inputs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
         """Draws from the model: the prior predictive of any node.
 
         Args:
@@ -362,7 +390,9 @@ class Model:
 
         return simulate(self.graph, n, seed=seed, inputs=inputs, **options)
 
-    def log_joint(self, values: Mapping[str, Any], *, inputs: Mapping[str, Any] | None = None) -> Any:
+    def log_joint(
+        self, values: Mapping[str, Any], *, inputs: Mapping[str, Any] | None = None
+    ) -> Any:
         """log p(everything), where every node is explicit.
 
         Args:
@@ -376,7 +406,7 @@ class Model:
 
         return log_joint(self.graph, values, inputs)
 
-    def _kinds(self) -> dict[str, str]:
+    def _kinds(self) -> Mapping[str, str]:
         from ..mechanism.probe import kinds
 
         return kinds(self.graph)

@@ -23,7 +23,9 @@ __all__ = ["changed_since", "place", "remember"]
 def place(function: Callable[..., Any]) -> str:
     """Where a function is written, as `file:line`."""
     code = getattr(inspect.unwrap(function), "__code__", None)
-    return "unknown place" if code is None else f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+    return (
+        "unknown place" if code is None else f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+    )
 
 
 def changed_since(body: Body) -> str | None:

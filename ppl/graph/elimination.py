@@ -6,13 +6,14 @@ the cheaper order is kept.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2, prod
+from typing import Any
 
 __all__ = ["Elimination", "elimination"]
 
-Variable = Hashable
+Variable = Any
 
 #: A variable with more neighbours than this is eliminated late; its fill is not worth counting.
 HUB = 64

@@ -74,7 +74,9 @@ class Graph:
     def subgraph(self, names: Iterable[str]) -> Graph:
         """Only these nodes; the caller sees to it that no parent is missing."""
         keep = set(names)
-        return replace(self, nodes={name: node for name, node in self.nodes.items() if name in keep})
+        return replace(
+            self, nodes={name: node for name, node in self.nodes.items() if name in keep}
+        )
 
     def sorted(self) -> Graph:
         """The same nodes with every parent before its children, otherwise in the order they had."""
@@ -93,7 +95,9 @@ class Graph:
 
         graph = networkx.DiGraph()
         graph.add_nodes_from(self.nodes)
-        graph.add_edges_from((p, n.name) for n in self.nodes.values() for p in n.parents if p in self.nodes)
+        graph.add_edges_from(
+            (p, n.name) for n in self.nodes.values() for p in n.parents if p in self.nodes
+        )
         return graph
 
     @cached_property
@@ -184,7 +188,11 @@ class Graph:
             for t in range(slices if name in chained else 1):
                 graph.add_node((name, t))
                 for p in self.parents(name):
-                    for s in (t,) if name in chained and p in chained else range(slices if p in chained else 1):
+                    for s in (
+                        (t,)
+                        if name in chained and p in chained
+                        else range(slices if p in chained else 1)
+                    ):
                         graph.add_edge((p, s), (name, t))
                 for p in node.lags:
                     if t and p in self.nodes:
@@ -214,10 +222,16 @@ class Graph:
 
         if not any(node.lags for node in self.nodes.values()):
             return tuple((name,) for name in self.nodes)
-        graph = networkx.DiGraph([(p, name) for name, parents in self._flow.items() for p in parents])
+        graph = networkx.DiGraph(
+            [(p, name) for name, parents in self._flow.items() for p in parents]
+        )
         graph.add_nodes_from(self.nodes)
         position = {name: i for i, name in enumerate(self.nodes)}
         condensed = networkx.condensation(graph)
-        groups = {c: sorted(condensed.nodes[c]["members"], key=position.__getitem__) for c in condensed}
-        order = networkx.lexicographical_topological_sort(condensed, key=lambda c: position[groups[c][0]])
+        groups = {
+            c: sorted(condensed.nodes[c]["members"], key=position.__getitem__) for c in condensed
+        }
+        order = networkx.lexicographical_topological_sort(
+            condensed, key=lambda c: position[groups[c][0]]
+        )
         return tuple(tuple(groups[c]) for c in order)

@@ -125,7 +125,11 @@ class Node:
     @property
     def determined(self) -> bool:
         """Whether the node is declared (or set) to be a pure function of its parents."""
-        return self.role == "deterministic" or self.intervened in ("value", "policy") or self.picks is not None
+        return (
+            self.role == "deterministic"
+            or self.intervened in ("value", "policy")
+            or self.picks is not None
+        )
 
     @property
     def is_input(self) -> bool:

@@ -29,7 +29,9 @@ def intervene(graph: Graph, interventions: Mapping[str, Any]) -> Graph:
     for name, mechanism in interventions.items():
         node = graph[name]
         if node.outputs:
-            raise QueryError(f"'{name}' is a group; intervene on one of {', '.join(f'{name}.{o}' for o in node.outputs)}.")
+            raise QueryError(
+                f"'{name}' is a group; intervene on one of {', '.join(f'{name}.{o}' for o in node.outputs)}."
+            )
         graph = replace(graph, nodes={**graph.nodes, name: _set(graph, node, mechanism)})
     return graph.sorted()
 
@@ -61,9 +63,19 @@ def _set(graph: Graph, node: Node, mechanism: Any) -> Node:
     else:
         body, how = _constant(node, mechanism, where), "value"
     kept = {p.source for p in body.parents}
-    cut = tuple(p for p in dict.fromkeys(node.parents + node.lags) if p not in kept and not node.is_input)
+    cut = tuple(
+        p for p in dict.fromkeys(node.parents + node.lags) if p not in kept and not node.is_input
+    )
     return replace(
-        node, body=body, start=None, intervened=how, cut=cut, outputs=(), picks=None, over=None, plates=node.axes
+        node,
+        body=body,
+        start=None,
+        intervened=how,
+        cut=cut,
+        outputs=(),
+        picks=None,
+        over=None,
+        plates=node.axes,
     )
 
 
@@ -72,17 +84,23 @@ def _constant(node: Node, value: Any, where: str) -> Body:
     labels = list(node.states or ())
     if isinstance(value, str):
         if value not in labels:
-            raise QueryError(f"do({node.name}={value!r}): there is no such state.{closest(value, labels)}")
+            raise QueryError(
+                f"do({node.name}={value!r}): there is no such state.{closest(value, labels)}"
+            )
         value = labels.index(value)
     if isinstance(value, list | tuple) and any(isinstance(item, str) for item in value):
         unknown = [item for item in value if item not in labels]
         if unknown:
-            raise QueryError(f"do({node.name}=...): no state {unknown[0]!r}.{closest(unknown[0], labels)}")
+            raise QueryError(
+                f"do({node.name}=...): no state {unknown[0]!r}.{closest(unknown[0], labels)}"
+            )
         value = [labels.index(item) for item in value]
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise QueryError(f"do({node.name}={value!r}): that is no number, array, function or distribution.") from error
+        raise QueryError(
+            f"do({node.name}={value!r}): that is no number, array, function or distribution."
+        ) from error
     tensor = tensor.to(torch.float64 if tensor.is_floating_point() else torch.int64)
     if bool(torch.isnan(tensor).any()):
         raise QueryError(f"do({node.name}=...) has a NaN.")
@@ -101,9 +119,13 @@ def include(graph: Graph, other: Graph, prefix: str, bindings: Mapping[str, str]
     """`graph` with the nodes of `other` as `prefix.name`; bound ones are replaced by nodes of `graph`."""
     for inner, outer in bindings.items():
         if inner not in other:
-            raise ModelError(f"include: {other.name} has no node '{inner}'.{closest(inner, other.nodes)}")
+            raise ModelError(
+                f"include: {other.name} has no node '{inner}'.{closest(inner, other.nodes)}"
+            )
         if outer not in graph:
-            raise ModelError(f"include: {graph.name} has no node '{outer}' to bind '{inner}' to.{closest(outer, graph.nodes)}")
+            raise ModelError(
+                f"include: {graph.name} has no node '{outer}' to bind '{inner}' to.{closest(outer, graph.nodes)}"
+            )
     plates = {name: f"{prefix}.{name}" for name in other.plates}
     for inner, outer in bindings.items():
         mine, theirs = graph[outer].axes, other[inner].axes
@@ -131,7 +153,12 @@ def _renamed(node: Node, names: Mapping[str, str], plates: Mapping[str, str]) ->
         if old is None:
             return None
         edges = tuple(
-            replace(p, source=plates.get(p.source, p.source) if p.kind == "index" else names.get(p.source, p.source))
+            replace(
+                p,
+                source=plates.get(p.source, p.source)
+                if p.kind == "index"
+                else names.get(p.source, p.source),
+            )
             for p in old.parents
         )
         return replace(old, parents=edges)
@@ -153,7 +180,9 @@ def counterfactual(graph: Graph, do: Mapping[str, Any]) -> Graph:
         raise QueryError("counterfactual(do=...) was given nothing to set.")
     for name, value in do.items():
         if callable(value) or hasattr(value, "log_prob"):
-            raise QueryError(f"counterfactual: '{name}' must be set to a constant; policies are not determined.")
+            raise QueryError(
+                f"counterfactual: '{name}' must be set to a constant; policies are not determined."
+            )
     affected = graph.descendants_of(do) - set(do)
     for name in graph.nodes:
         if name in affected and not graph[name].determined:

@@ -7,4 +7,16 @@ from .forward import Batch, forward
 from .mechanism import Facts, Mechanism
 from .probe import kinds, probe
 
-__all__ = ["Batch", "Caller", "Data", "Facts", "Mechanism", "Outcome", "forward", "kinds", "probe", "quiet", "read_data"]
+__all__ = [
+    "Batch",
+    "Caller",
+    "Data",
+    "Facts",
+    "Mechanism",
+    "Outcome",
+    "forward",
+    "kinds",
+    "probe",
+    "quiet",
+    "read_data",
+]

@@ -23,7 +23,16 @@ from torch import Tensor
 from ..distributions import Distribution
 from ..errors import GaltonError, ModelError, SimulationError
 from ..graph import Body, Node
-from .calling import Packing, Result, call, checked, random_state, read_result, same_result, seed_globals
+from .calling import (
+    Packing,
+    Result,
+    call,
+    checked,
+    random_state,
+    read_result,
+    same_result,
+    seed_globals,
+)
 from .cases import Cases, stack
 
 __all__ = ["Caller", "Outcome"]
@@ -77,7 +86,9 @@ class Caller:
         self.seen: Result | None = None
         self._auditing = True
         self._moves = False  # whether the body draws from a global generator
-        self._carried: dict[tuple[int, ...], bool] = {}  # which whole-number parents vmap can carry as tensors
+        self._carried: dict[
+            tuple[int, ...], bool
+        ] = {}  # which whole-number parents vmap can carry as tensors
         self._rows: dict[tuple[int, ...], int] = {}
         self._results: list[Result] = []
         self._stacked: tuple[int, Outcome] | None = None
@@ -85,7 +96,9 @@ class Caller:
 
     # -- the door --------------------------------------------------------------------------------
 
-    def __call__(self, arguments: Sequence[Tensor], shape: tuple[int, ...], seed: int, audit: bool = True) -> Outcome:
+    def __call__(
+        self, arguments: Sequence[Tensor], shape: tuple[int, ...], seed: int, audit: bool = True
+    ) -> Outcome:
         """The outcome for a batch.
 
         Args:
@@ -102,7 +115,11 @@ class Caller:
             return self._batch(arguments, shape, seed)
         if self.body.rng or self._moves or self.mode == "single":
             return self._single(arguments, shape, seed)
-        whole = [i for i, a in enumerate(arguments) if a.dim() == len(shape) and not a.is_floating_point()]
+        whole = [
+            i
+            for i, a in enumerate(arguments)
+            if a.dim() == len(shape) and not a.is_floating_point()
+        ]
         if len(whole) == len(arguments):
             return self._table(arguments, shape, seed)
         try:
@@ -119,7 +136,9 @@ class Caller:
         """Call the first row twice under one seed: two answers mean randomness that no seed reaches."""
         node, body = self.node, self.body
         if body.rng and node.determined:
-            raise ModelError(f"'{node.name}' ({body.where}) is declared deterministic and asks for rng; it cannot be both.")
+            raise ModelError(
+                f"'{node.name}' ({body.where}) is declared deterministic and asks for rng; it cannot be both."
+            )
         if body.vectorized:
             self.mode, self.reason = "batch", "the body promised vectorized=True"
             self._meet_batch(arguments, shape, seed)
@@ -153,16 +172,25 @@ class Caller:
         elif not arguments:
             self.mode, self.reason = "table", "it has no parents: one call serves all draws"
         elif all(a.dim() == len(shape) and not a.is_floating_point() for a in arguments):
-            self.mode, self.reason = "table", "whole-number parents: one call for each distinct combination"
+            self.mode, self.reason = (
+                "table",
+                "whole-number parents: one call for each distinct combination",
+            )
         else:
             self.mode, self.reason = "vmap", "real parents are lifted over draws and members"
 
     def _meet_batch(self, arguments, shape, seed) -> None:
         """A promise of whole batches is tried: a draw's answer must not depend on the other draws, nor share their noise."""
         n = 8
-        rows = [a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :])) for a in arguments]
+        rows = [
+            a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :]))
+            for a in arguments
+        ]
         same = [r[:1].expand((n, *r.shape[1:])).clone() for r in rows]
-        other = [torch.cat([s[: n // 2], r[-1:].expand((n // 2, *r.shape[1:]))]) for s, r in zip(same, rows, strict=True)]
+        other = [
+            torch.cat([s[: n // 2], r[-1:].expand((n // 2, *r.shape[1:]))])
+            for s, r in zip(same, rows, strict=True)
+        ]
 
         def run(batch, s):
             seed_globals(s)
@@ -175,21 +203,36 @@ class Caller:
                 "argument named rng."
             )
         self.seen = one
-        tensors = [one.value] if one.value is not None else list(one.distribution.parameters.values())  # type: ignore[union-attr]
-        if any(t.dim() == 0 or t.shape[0] != n for t in tensors) and (arguments or one.value is not None):
+        tensors = (
+            [one.value] if one.value is not None else list(one.distribution.parameters.values())
+        )  # type: ignore[union-attr]
+        if any(t.dim() == 0 or t.shape[0] != n for t in tensors) and (
+            arguments or one.value is not None
+        ):
             raise ModelError(
                 f"'{self.node.name}' ({self.body.where}) promises vectorized=True: for {n} draws it must return a leading axis "
                 f"of {n}, but returned the shape {tuple(tensors[0].shape)}."
             )
         changed = run(other, seed)
-        halves = zip(tensors, [changed.value] if one.value is not None else list(changed.distribution.parameters.values()))  # type: ignore
-        if rows and not all(torch.allclose(a[: n // 2], b[: n // 2], equal_nan=True) for a, b in halves):
+        halves = zip(
+            tensors,
+            [changed.value]
+            if one.value is not None
+            else list(changed.distribution.parameters.values()),
+        )  # type: ignore
+        if rows and not all(
+            torch.allclose(a[: n // 2], b[: n // 2], equal_nan=True) for a, b in halves
+        ):
             raise ModelError(
                 f"'{self.node.name}' ({self.body.where}) promises vectorized=True but mixes draws: changing some draws of the "
                 "batch changed the others."
             )
         again = run(same, seed + 1)
-        if one.value is not None and not same_result(one, again) and bool((one.value == one.value[:1]).all()):
+        if (
+            one.value is not None
+            and not same_result(one, again)
+            and bool((one.value == one.value[:1]).all())
+        ):
             raise ModelError(
                 f"'{self.node.name}' ({self.body.where}) promises vectorized=True but shares its noise between draws: draw one "
                 "random number for each."
@@ -201,7 +244,11 @@ class Caller:
         """One call for each distinct combination of whole numbers, remembered for later batches."""
         rows = self._looked_up(arguments) if self._lookup is not None else None
         if rows is None:
-            varying = torch.broadcast_shapes(*(a.shape for a in arguments)) if arguments else (1,) * len(shape)
+            varying = (
+                torch.broadcast_shapes(*(a.shape for a in arguments))
+                if arguments
+                else (1,) * len(shape)
+            )
             if not arguments:
                 keys, index = [()], torch.zeros(varying, dtype=torch.int64)
             else:
@@ -333,9 +380,18 @@ class Caller:
             except _Unfit:
                 self._carried[tuple(whole)] = False
         if len(distinct) > max(BOUND, prod(shape) // 8):
-            raise _TooMixed(f"{len(distinct)} combinations of whole-number parents for {prod(shape)} calls")
-        constant = {i: int(a) for i, a in enumerate(arguments) if a.dim() == len(shape) and a.numel() == 1 and not a.is_floating_point()}
-        flat = [a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :])) for a in arguments]
+            raise _TooMixed(
+                f"{len(distinct)} combinations of whole-number parents for {prod(shape)} calls"
+            )
+        constant = {
+            i: int(a)
+            for i, a in enumerate(arguments)
+            if a.dim() == len(shape) and a.numel() == 1 and not a.is_floating_point()
+        }
+        flat = [
+            a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :]))
+            for a in arguments
+        ]
         owner = index.reshape(varying).expand(shape).reshape(-1)
         parts = []
         for c, combination in enumerate(distinct.tolist()):
@@ -349,7 +405,9 @@ class Caller:
         if parts[0][1].distribution is None:
             event = parts[0][1].value.shape[1:]
             if any(o.value is None or o.value.shape[1:] != event for _, o in parts):
-                raise ModelError(f"'{self.node.name}' ({self.body.where}) returns values whose shape depends on its parents.")
+                raise ModelError(
+                    f"'{self.node.name}' ({self.body.where}) returns values whose shape depends on its parents."
+                )
             value = torch.empty(prod(shape), *event, dtype=parts[0][1].value.dtype)
             for rows, o in parts:
                 value = value.to(torch.promote_types(value.dtype, o.value.dtype))
@@ -365,7 +423,9 @@ class Caller:
         )
         if not alike:
             try:
-                return Outcome(distribution=Cases(shape, [(rows, o.distribution) for rows, o in parts]))
+                return Outcome(
+                    distribution=Cases(shape, [(rows, o.distribution) for rows, o in parts])
+                )
             except ModelError as error:
                 raise ModelError(f"'{self.node.name}' ({self.body.where}): {error}.") from error
         order = torch.argsort(torch.cat([rows for rows, _ in parts]))
@@ -399,7 +459,9 @@ class Caller:
             if result.distribution is None:
                 return (result.value,)  # type: ignore[return-value]
             if not result.distribution.family.liftable:
-                raise _Unfit(f"{result.distribution.family.name} keeps no tensors that could be lifted")
+                raise _Unfit(
+                    f"{result.distribution.family.name} keeps no tensors that could be lifted"
+                )
             return tuple(result.distribution.parameters.values())
 
         function: Callable = once
@@ -417,7 +479,9 @@ class Caller:
             raise
         except GaltonError:
             raise
-        except Exception as error:  # whatever a user's function raises under vmap, a single call may not
+        except (
+            Exception
+        ) as error:  # whatever a user's function raises under vmap, a single call may not
             raise _Unfit(f"vmap cannot follow it ({_first_line(error)})") from error
         result = box["result"]
         sizes = [shape[ax] if ax in mapped else 1 for ax in range(lead)]
@@ -445,7 +509,10 @@ class Caller:
         failed = torch.tensor([r is None for r in results])
         good = next((r for r in results if r is not None), None)
         if good is None:
-            raise SimulationError(f"'{self.node.name}' ({self.body.where}) raised for every one of {count} draws.", self.node.name)
+            raise SimulationError(
+                f"'{self.node.name}' ({self.body.where}) raised for every one of {count} draws.",
+                self.node.name,
+            )
         # A failed row borrows a good row's answer, so that bodies further down never see nonsense; the mask tells.
         outcome = self._assemble([good if r is None else r for r in results])
         for i in (0, count - 1):
@@ -453,7 +520,9 @@ class Caller:
             if result is not None:
                 if self._moves:
                     seed_globals(int(seeds[i]))
-                if not same_result(result, self._call([column[i] for column in columns], int(seeds[i]), draw=i)):
+                if not same_result(
+                    result, self._call([column[i] for column in columns], int(seeds[i]), draw=i)
+                ):
                     raise ModelError(
                         f"'{self.node.name}' ({self.body.where}) changed its answer between two equal calls under one seed: it "
                         "keeps state or hides randomness. Ask for an argument named rng."
@@ -461,14 +530,20 @@ class Caller:
         if outcome.distribution is not None:
             d = outcome.distribution
             if isinstance(d, Cases):
-                return Outcome(distribution=Cases(shape, d.parts), failed=failed if failed.any() else None)
+                return Outcome(
+                    distribution=Cases(shape, d.parts), failed=failed if failed.any() else None
+                )
             tensors = {k: v.reshape((*shape, *v.shape[1:])) for k, v in d.parameters.items()}
-            return Outcome(distribution=d.lift(tensors, len(shape)), failed=failed if failed.any() else None)
+            return Outcome(
+                distribution=d.lift(tensors, len(shape)), failed=failed if failed.any() else None
+            )
         value = outcome.value
         assert value is not None
         value, failed = self._without_nan(value, failed)
         value = value.reshape((*shape, *value.shape[1:]))
-        return Outcome(value=value, failed=failed if failed.any() else None, packing=outcome.packing)
+        return Outcome(
+            value=value, failed=failed if failed.any() else None, packing=outcome.packing
+        )
 
     def _without_nan(self, value: Tensor, failed: Tensor) -> tuple[Tensor, Tensor]:
         """Rows with NaN are failed simulations; the mask says so and the row keeps its NaN."""
@@ -477,12 +552,18 @@ class Caller:
         return value, failed | torch.isnan(value).reshape((len(value), -1)).any(dim=-1)
 
     def _batch(self, arguments, shape, seed) -> Outcome:
-        flat = [a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :])) for a in arguments]
+        flat = [
+            a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :]))
+            for a in arguments
+        ]
         count = prod(shape)
         seed_globals(seed)
         if not flat:
             flat = []
-        named = {e.argument: (a.numpy() if self.body.rng else a) for e, a in zip(self.body.parents, flat, strict=True)}
+        named = {
+            e.argument: (a.numpy() if self.body.rng else a)
+            for e, a in zip(self.body.parents, flat, strict=True)
+        }
         if self.body.rng:
             named["rng"] = numpy.random.default_rng(seed)
         try:
@@ -529,7 +610,9 @@ class Caller:
     def _audit_each(self, outcome, arguments, shape, owner: Tensor, combinations: int) -> None:
         """One row for each distinct combination of whole numbers (512 at most)."""
         flat = owner.expand(shape).reshape(-1)
-        first = torch.zeros(combinations, dtype=torch.int64).scatter_(0, flat, torch.arange(len(flat)))
+        first = torch.zeros(combinations, dtype=torch.int64).scatter_(
+            0, flat, torch.arange(len(flat))
+        )
         rows = first if combinations <= SINGLY else first[:: combinations // SINGLY + 1]
         self._compare(outcome, arguments, shape, rows.tolist())
 
@@ -540,10 +623,15 @@ class Caller:
             if outcome.distribution is None:
                 assert outcome.value is not None
                 lead = len(shape)
-                at = tuple(k if outcome.value.shape[ax] != 1 else 0 for ax, k in enumerate(where[:lead]))
+                at = tuple(
+                    k if outcome.value.shape[ax] != 1 else 0 for ax, k in enumerate(where[:lead])
+                )
                 batch = Result(value=outcome.value[at])
             elif isinstance(outcome.distribution, Distribution):
-                tensors = {k: v.expand((*shape, *v.shape[len(shape) :]))[where] for k, v in outcome.distribution.parameters.items()}
+                tensors = {
+                    k: v.expand((*shape, *v.shape[len(shape) :]))[where]
+                    for k, v in outcome.distribution.parameters.items()
+                }
                 batch = Result(distribution=outcome.distribution.lift(tensors, 0))
             else:
                 continue  # each part of Cases was lifted and is compared by family below it
@@ -556,9 +644,16 @@ class Caller:
         except GaltonError:
             raise
         except Exception as error:
-            given = ", ".join(f"{e.argument}={_short(v)}" for e, v in zip(self.body.parents, arguments, strict=True))
+            given = ", ".join(
+                f"{e.argument}={_short(v)}"
+                for e, v in zip(self.body.parents, arguments, strict=True)
+            )
             at = "" if draw is None else f" at draw {draw}"
-            replay = f" Replay it with rng=numpy.random.default_rng({seed})." if self.body.rng and seed is not None else ""
+            replay = (
+                f" Replay it with rng=numpy.random.default_rng({seed})."
+                if self.body.rng and seed is not None
+                else ""
+            )
             if self._moves and seed is not None and not self.body.rng:
                 replay = f" Replay it after numpy.random.seed({seed % 2**32})."
             raise SimulationError(

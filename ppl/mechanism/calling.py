@@ -20,7 +20,16 @@ from ..distributions import Distribution, adopt
 from ..errors import DistributionError, ModelError
 from ..graph import Body, Node
 
-__all__ = ["Packing", "Result", "call", "quiet", "random_state", "read_result", "same_result", "seed_globals"]
+__all__ = [
+    "Packing",
+    "Result",
+    "call",
+    "quiet",
+    "random_state",
+    "read_result",
+    "same_result",
+    "seed_globals",
+]
 
 
 @dataclass(frozen=True)
@@ -76,10 +85,11 @@ def seed_globals(seed: int) -> None:
 
 def random_state() -> tuple[Any, Any, Any]:
     """The state of the three global generators, in a form that compares."""
-    kind, keys, position, *rest = numpy.random.get_state()
+    state: Any = numpy.random.get_state(legacy=False)
+    inner = state["state"]
     return (
         random.getstate(),
-        (kind, keys.tobytes(), position, *rest),  # type: ignore[union-attr]
+        (inner["key"].tobytes(), inner["pos"], state["has_gauss"], state["gauss"]),
         torch.get_rng_state().numpy().tobytes(),
     )
 
@@ -125,8 +135,12 @@ def _as_value(node: Node, body: Body, returned: Any) -> Tensor:
     try:
         if isinstance(returned, Tensor):
             value = returned
-        elif isinstance(returned, list | tuple) and any(isinstance(item, Tensor) for item in returned):
-            value = torch.stack([_as_value(node, body, item).to(torch.float64) for item in returned])
+        elif isinstance(returned, list | tuple) and any(
+            isinstance(item, Tensor) for item in returned
+        ):
+            value = torch.stack(
+                [_as_value(node, body, item).to(torch.float64) for item in returned]
+            )
         else:
             value = torch.as_tensor(numpy.asarray(returned))
     except (TypeError, ValueError, RuntimeError) as error:
@@ -145,7 +159,11 @@ def _as_value(node: Node, body: Body, returned: Any) -> Tensor:
 
 def _pack(node: Node, body: Body, returned: Any) -> Result:
     if not isinstance(returned, dict) or set(returned) != set(node.outputs):
-        got = f"the keys {sorted(map(str, returned))}" if isinstance(returned, dict) else f"a {type(returned).__name__}"
+        got = (
+            f"the keys {sorted(map(str, returned))}"
+            if isinstance(returned, dict)
+            else f"a {type(returned).__name__}"
+        )
         raise ModelError(
             f"'{node.name}' ({body.where}) promises outputs={node.outputs} and returned {got}; return a dict with exactly "
             "these keys."
@@ -160,7 +178,10 @@ def _pack(node: Node, body: Body, returned: Any) -> Result:
         values.append(_as_value(node, body, returned[key]))
     batch = 1 if body.vectorized else 0
     flat = [v.reshape((*v.shape[:batch], -1)).to(torch.float64) for v in values]
-    packing = Packing(tuple(tuple(v.shape[batch:]) for v in values), tuple(not v.is_floating_point() for v in values))
+    packing = Packing(
+        tuple(tuple(v.shape[batch:]) for v in values),
+        tuple(not v.is_floating_point() for v in values),
+    )
     return Result(value=torch.cat(flat, dim=-1), packing=packing)
 
 
@@ -171,10 +192,17 @@ def same_result(a: Result, b: Result, exactly: bool = True) -> bool:
     if a.distribution is not None and b.distribution is not None:
         if a.distribution.family != b.distribution.family:
             # Families without a fixed set of tensors (a user's own density) are new objects at every call.
-            return not a.distribution.family.liftable and a.distribution.family.name == b.distribution.family.name
-        pairs = [(a.distribution.parameters[k], b.distribution.parameters[k]) for k in a.distribution.parameters]
+            return (
+                not a.distribution.family.liftable
+                and a.distribution.family.name == b.distribution.family.name
+            )
+        pairs = [
+            (a.distribution.parameters[k], b.distribution.parameters[k])
+            for k in a.distribution.parameters
+        ]
     else:
-        assert a.value is not None and b.value is not None
+        assert a.value is not None
+        assert b.value is not None
         pairs = [(a.value, b.value)]
     return all(_same(x, y, exactly) for x, y in pairs)
 
@@ -185,7 +213,11 @@ def _same(x: Tensor, y: Tensor, exactly: bool) -> bool:
     if exactly:
         return bool(torch.equal(torch.nan_to_num(x, nan=1e300), torch.nan_to_num(y, nan=1e300)))
     # Batched kernels may round differently from single ones, in the last digits of float32 tables at worst.
-    return bool(torch.allclose(x.to(torch.float64), y.to(torch.float64), rtol=1e-5, atol=1e-9, equal_nan=True))
+    return bool(
+        torch.allclose(
+            x.to(torch.float64), y.to(torch.float64), rtol=1e-5, atol=1e-9, equal_nan=True
+        )
+    )
 
 
 def checked(node: Node, body: Body, distribution: Distribution) -> None:

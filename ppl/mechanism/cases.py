@@ -28,7 +28,10 @@ def stack(distributions: Sequence[Distribution]) -> Distribution | Cases:
     for rows in groups.values():
         first = distributions[rows[0]]
         if first.family.liftable:
-            tensors = {k: torch.stack([distributions[i].parameters[k] for i in rows]) for k in first.parameters}
+            tensors = {
+                k: torch.stack([distributions[i].parameters[k] for i in rows])
+                for k in first.parameters
+            }
             parts.append((torch.tensor(rows), first.lift(tensors, 1)))
         else:
             parts.append((torch.tensor(rows), first))
@@ -51,7 +54,9 @@ class Cases:
         self.parts = list(parts)
         shapes = {tuple(d.event_shape) for _, d in parts}
         if len(shapes) > 1:
-            raise ModelError(f"the shape of its draws changes from call to call: {', '.join(map(str, sorted(shapes)))}")
+            raise ModelError(
+                f"the shape of its draws changes from call to call: {', '.join(map(str, sorted(shapes)))}"
+            )
         self.event_shape = torch.Size(shapes.pop())
 
     @property
@@ -106,7 +111,9 @@ class Cases:
                 scores = d.log_prob(flat[:, index])
             else:
                 each = [d.log_prob(row) for row in flat[:, index].reshape((-1, *self.event_shape))]
-                scores = torch.stack([torch.as_tensor(s) for s in each]).reshape((len(flat), len(index)))
+                scores = torch.stack([torch.as_tensor(s) for s in each]).reshape(
+                    (len(flat), len(index))
+                )
             out = out.index_copy(1, index, scores)
         return out.reshape(lead)
 

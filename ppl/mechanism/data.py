@@ -71,17 +71,23 @@ def read_data(
     if given is not None and not isinstance(given, Mapping):
         raise QueryError(f"An observation is a dictionary from node to value; it was {given!r}.")
     given = dict(given or {})
-    known: dict[str, tuple[int, str]] = {p.name: (p.size, "declared") for p in graph.plates.values() if p.size}
+    known: dict[str, tuple[int, str]] = {
+        p.name: (p.size, "declared") for p in graph.plates.values() if p.size
+    }
     for plate, size in (sizes or {}).items():
         if plate not in graph.plates:
-            raise QueryError(f"sizes: {graph.name} has no plate '{plate}'.{closest(plate, graph.plates)}")
+            raise QueryError(
+                f"sizes: {graph.name} has no plate '{plate}'.{closest(plate, graph.plates)}"
+            )
         _agree(known, plate, int(size), "sizes=")
     columns = _columns(graph, given, known)
     observed, present, inputs = {}, {}, {}
     for name, value in given.items():
         node = graph.nodes.get(name)
         if node is None:
-            raise QueryError(f"{graph.name} has no node '{name}' to observe.{closest(name, _observable(graph))}")
+            raise QueryError(
+                f"{graph.name} has no node '{name}' to observe.{closest(name, _observable(graph))}"
+            )
         _refuse(node)
         lead = 1 if batch and not node.is_input else 0
         tensor, there = _read(node, value, nan, lead)
@@ -91,7 +97,9 @@ def read_data(
         there = _cells(node, there)
         if node.is_input:
             if not bool(there.all()):
-                raise QueryError(f"Input '{name}' has missing cells; inputs are known. Make it a latent with a prior.")
+                raise QueryError(
+                    f"Input '{name}' has missing cells; inputs are known. Make it a latent with a prior."
+                )
             inputs[name] = tensor
         else:
             observed[name], present[name] = tensor, there
@@ -105,14 +113,20 @@ def read_data(
 
 
 def _observable(graph: Graph) -> list[str]:
-    return [n.name for n in graph.nodes.values() if not n.outputs and not n.determined] or list(graph.nodes)
+    return [n.name for n in graph.nodes.values() if not n.outputs and not n.determined] or list(
+        graph.nodes
+    )
 
 
 def _refuse(node: Node) -> None:
     if node.intervened in ("value", "policy"):
-        raise QueryError(f"'{node.name}' was set by do(); what is set cannot also be observed. Drop it from the observation.")
+        raise QueryError(
+            f"'{node.name}' was set by do(); what is set cannot also be observed. Drop it from the observation."
+        )
     if node.outputs:
-        raise QueryError(f"'{node.name}' is a group; observe {', '.join(f'{node.name}.{o}' for o in node.outputs)}.")
+        raise QueryError(
+            f"'{node.name}' is a group; observe {', '.join(f'{node.name}.{o}' for o in node.outputs)}."
+        )
 
 
 def _transpose(graph: Graph, given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -121,9 +135,11 @@ def _transpose(graph: Graph, given: Sequence[Mapping[str, Any]]) -> dict[str, An
     result = {}
     for name in names:
         values = [one.get(name) for one in given]
-        if name in graph.nodes and graph[name].is_input or name in graph.plates:
+        if (name in graph.nodes and graph[name].is_input) or name in graph.plates:
             if any(repr(v) != repr(values[0]) for v in values):
-                raise QueryError(f"'{name}' is an input and must be the same for all observations of one batch.")
+                raise QueryError(
+                    f"'{name}' is an input and must be the same for all observations of one batch."
+                )
             result[name] = values[0]
             continue
         sample = next(v for v in values if v is not None)
@@ -155,7 +171,9 @@ def _read(node: Node, value: Any, nan: str, lead: int) -> tuple[Tensor, Tensor]:
         try:
             array = numpy.asarray(value)
         except ValueError as error:
-            raise QueryError(f"'{node.name}': the rows of the value have different lengths.") from error
+            raise QueryError(
+                f"'{node.name}': the rows of the value have different lengths."
+            ) from error
         if array.dtype.kind in "OUS":
             array, holes = _objects(node, array)
             there = ~torch.as_tensor(holes) if there is None else there & ~torch.as_tensor(holes)
@@ -163,7 +181,9 @@ def _read(node: Node, value: Any, nan: str, lead: int) -> tuple[Tensor, Tensor]:
     if tensor.is_complex():
         raise QueryError(f"'{node.name}' was given complex numbers.")
     tensor = tensor.to(torch.float64 if tensor.is_floating_point() else torch.int64)
-    there = torch.ones(tensor.shape, dtype=torch.bool) if there is None else there.reshape(tensor.shape)
+    there = (
+        torch.ones(tensor.shape, dtype=torch.bool) if there is None else there.reshape(tensor.shape)
+    )
     bad = torch.isnan(tensor) & there if tensor.is_floating_point() else torch.zeros_like(there)
     if bool(bad.any()):
         if nan == "error":
@@ -187,7 +207,9 @@ def _objects(node: Node, array: numpy.ndarray) -> tuple[numpy.ndarray, numpy.nda
             flat.append(0)
         elif isinstance(item, str):
             if item not in labels:
-                known = f"{closest(item, labels)}" if labels else " It was declared without states=."
+                known = (
+                    f"{closest(item, labels)}" if labels else " It was declared without states=."
+                )
                 raise QueryError(f"'{node.name}' has no state '{item}'.{known}")
             flat.append(labels[item])
         elif isinstance(item, Tensor | numpy.ndarray):
@@ -195,9 +217,15 @@ def _objects(node: Node, array: numpy.ndarray) -> tuple[numpy.ndarray, numpy.nda
         else:
             flat.append(item)
     if not all(isinstance(x, int | float | bool | numpy.number | numpy.bool_) for x in flat):
-        wrong = next(x for x in flat if not isinstance(x, int | float | bool | numpy.number | numpy.bool_))
-        raise QueryError(f"'{node.name}' cannot be {wrong!r}; it takes numbers{' or labels' if labels else ''}.")
-    return numpy.array(flat).reshape(array.shape), numpy.array(holes, dtype=bool).reshape(array.shape)
+        wrong = next(
+            x for x in flat if not isinstance(x, int | float | bool | numpy.number | numpy.bool_)
+        )
+        raise QueryError(
+            f"'{node.name}' cannot be {wrong!r}; it takes numbers{' or labels' if labels else ''}."
+        )
+    return numpy.array(flat).reshape(array.shape), numpy.array(holes, dtype=bool).reshape(
+        array.shape
+    )
 
 
 def _shape(graph: Graph, node: Node, tensor: Tensor, known: dict, lead: int) -> None:
@@ -250,7 +278,9 @@ def _columns(graph: Graph, given: dict, known: dict) -> dict[str, dict[str, Tens
                 )
             _agree(known, plate.name, len(column), f"the column '{pointed}'")
             if len(column) and int(column.min()) < 0:
-                raise QueryError(f"The column '{pointed}' has {int(column.min())}; members are numbered from 0.")
+                raise QueryError(
+                    f"The column '{pointed}' has {int(column.min())}; members are numbered from 0."
+                )
             if pointed not in known:
                 known[pointed] = (int(column.max()) + 1, f"from the column '{pointed}'")
             elif len(column) and int(column.max()) >= known[pointed][0]:
@@ -264,7 +294,9 @@ def _columns(graph: Graph, given: dict, known: dict) -> dict[str, dict[str, Tens
             given.pop(pointed, None)
     for name in list(given):
         if name in graph.plates:
-            raise QueryError(f"'{name}' is a plate of {graph.name}; only long-format plates (of=) take columns.")
+            raise QueryError(
+                f"'{name}' is a plate of {graph.name}; only long-format plates (of=) take columns."
+            )
     return columns
 
 
@@ -273,4 +305,6 @@ def _check_columns(graph: Graph, columns: dict, known: dict) -> None:
         used = any(plate in node.plates for node in graph.nodes.values())
         lacking = [p for p in graph.plates[plate].of if p not in found]
         if used and found and lacking:
-            raise QueryError(f"Plate '{plate}' is in long format; the column '{lacking[0]}' is missing from the data.")
+            raise QueryError(
+                f"Plate '{plate}' is in long format; the column '{lacking[0]}' is missing from the data."
+            )

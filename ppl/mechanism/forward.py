@@ -63,7 +63,9 @@ def forward(
                 continue
             plate = graph.chain_plate(names[0])
             if plate is None:
-                _draw(mechanism, graph[names[0]], batch, draws, mechanism.seed(names[0], seed), None)
+                _draw(
+                    mechanism, graph[names[0]], batch, draws, mechanism.seed(names[0], seed), None
+                )
                 continue
             seeds = {name: mechanism.seed(name, seed) for name in names}
             size = mechanism.sizes[plate]
@@ -95,7 +97,9 @@ def _draw(
         )
     if node.picks is not None:
         carrier = node.parents[0]
-        batch.values[node.name] = mechanism.packings[carrier].unpack(batch.values[carrier], node.picks)
+        batch.values[node.name] = mechanism.packings[carrier].unpack(
+            batch.values[carrier], node.picks
+        )
         event = tuple(batch.values[node.name].shape[1 + len(node.axes) :])
         discrete = not batch.values[node.name].is_floating_point()
         mechanism.facts[node.name] = Facts("deterministic", "", discrete, False, event)

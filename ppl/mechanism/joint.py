@@ -19,7 +19,9 @@ from .probe import probe
 __all__ = ["log_density", "log_joint"]
 
 
-def log_joint(graph: Graph, values: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> Tensor:
+def log_joint(
+    graph: Graph, values: Mapping[str, Any], inputs: Mapping[str, Any] | None = None
+) -> Tensor:
     """log p(values), the sum over all nodes of log p(node | parents).
 
     Args:
@@ -35,12 +37,16 @@ def log_joint(graph: Graph, values: Mapping[str, Any], inputs: Mapping[str, Any]
     for node in graph.nodes.values():
         facts = mechanism.facts[node.name]
         if facts.kind == "opaque":
-            raise QueryError(f"'{node.name}' ({node.where}) is a simulator without a density; log_joint needs explicit nodes.")
+            raise QueryError(
+                f"'{node.name}' ({node.where}) is a simulator without a density; log_joint needs explicit nodes."
+            )
         if facts.kind == "explicit" and node.name not in data.observed:
             raise QueryError(f"log_joint needs a value for '{node.name}'.")
     for name in data.observed:
         if data.missing(name):
-            raise QueryError(f"log_joint needs every cell of '{name}'; {data.missing(name)} are missing.")
+            raise QueryError(
+                f"log_joint needs every cell of '{name}'; {data.missing(name)} are missing."
+            )
     known = {**data.inputs, **data.observed}
     random = {n for n in graph.nodes if mechanism.facts[n].kind == "explicit"}
     rest = forward(mechanism, 1, 0, fixed=known, only=set(graph.nodes) - random)
@@ -53,7 +59,11 @@ def log_joint(graph: Graph, values: Mapping[str, Any], inputs: Mapping[str, Any]
 
 def log_density(mechanism: Mechanism, node: Node, values: dict[str, Tensor], draws: int) -> Tensor:
     """log p(node | parents) of every member, `(draws, *plates)`; a block (`over=`) is one member."""
-    plate = next((p for p in node.plates if mechanism.graph.plates[p].ordered), None) if node.lags else None
+    plate = (
+        next((p for p in node.plates if mechanism.graph.plates[p].ordered), None)
+        if node.lags
+        else None
+    )
     if plate is None:
         return _scored(mechanism, node, values, draws, None)
     size = mechanism.sizes[plate]

@@ -85,9 +85,15 @@ class Mechanism:
                 )
         for lag in node.lags:
             if lag not in self.graph:
-                raise ModelError(f"'{node.name}' ({node.where}) looks back at '{lag}', which {self.graph.name} has not.")
-            if not set(self.graph[lag].plates) & {p for p in node.plates if self.graph.plates[p].ordered}:
-                raise ModelError(f"'{node.name}' ({node.where}) looks back at '{lag}', which is in no ordered plate with it.")
+                raise ModelError(
+                    f"'{node.name}' ({node.where}) looks back at '{lag}', which {self.graph.name} has not."
+                )
+            if not set(self.graph[lag].plates) & {
+                p for p in node.plates if self.graph.plates[p].ordered
+            }:
+                raise ModelError(
+                    f"'{node.name}' ({node.where}) looks back at '{lag}', which is in no ordered plate with it."
+                )
         for plate in node.axes:
             if plate not in self.sizes:
                 raise QueryError(
@@ -110,11 +116,15 @@ class Mechanism:
             own.append(window[2] - window[1] if inside else self.sizes[plate])  # type: ignore[index]
         return (draws, *own)
 
-    def arguments(self, node: Node, body: Body, values: dict[str, Tensor], window: Window | None = None) -> list[Tensor]:
+    def arguments(
+        self, node: Node, body: Body, values: dict[str, Tensor], window: Window | None = None
+    ) -> list[Tensor]:
         """The body's arguments, each `(draws or 1, *own plates or 1, *extra plates, *event)`."""
         return [self._argument(node, edge, values, window) for edge in body.parents]
 
-    def _argument(self, node: Node, edge: Parent, values: dict[str, Tensor], window: Window | None) -> Tensor:
+    def _argument(
+        self, node: Node, edge: Parent, values: dict[str, Tensor], window: Window | None
+    ) -> Tensor:
         own = node.plates
         if edge.kind == "index":
             return self._index(node, edge.source, window)
@@ -174,11 +184,15 @@ class Mechanism:
             window: Members of a chain; the first member only, or members after it.
             audit: Whether lifted calls are compared with single ones.
         """
-        part = "start" if window is not None and window[1] == 0 and node.start is not None else "body"
+        part = (
+            "start" if window is not None and window[1] == 0 and node.start is not None else "body"
+        )
         body = node.start if part == "start" else node.body
         assert body is not None
         shape = self.shape(node, draws, window)
-        outcome = self.callers[node.name, part](self.arguments(node, body, values, window), shape, seed, audit)
+        outcome = self.callers[node.name, part](
+            self.arguments(node, body, values, window), shape, seed, audit
+        )
         if outcome.packing is not None:
             self.packings[node.name] = outcome.packing
         self._learn(node, outcome, len(shape))
@@ -189,12 +203,21 @@ class Mechanism:
         if d is not None:
             event = tuple(d.event_shape)
             name = d.name if isinstance(d, Cases) else d.family.name
-            facts = Facts("input" if node.is_input else "explicit", name, d.discrete, d.finite, event, d.support)
+            facts = Facts(
+                "input" if node.is_input else "explicit",
+                name,
+                d.discrete,
+                d.finite,
+                event,
+                d.support,
+            )
         else:
             assert outcome.value is not None
             event = tuple(outcome.value.shape[lead:])
             kind = "input" if node.is_input else "deterministic" if node.determined else "opaque"
-            facts = Facts(kind, "", not outcome.value.is_floating_point(), False, event, node.support)
+            facts = Facts(
+                kind, "", not outcome.value.is_floating_point(), False, event, node.support
+            )
         if node.over is not None and (not event or event[0] != self.sizes[node.over]):
             raise ModelError(
                 f"'{node.name}' ({node.where}) is over plate '{node.over}' of {self.sizes[node.over]} members: one call returns "
@@ -214,10 +237,14 @@ class Mechanism:
         if node.states is None or outcome.distribution is None:
             return
         if not outcome.distribution.finite or outcome.distribution.event_shape:
-            raise ModelError(f"'{node.name}' ({node.where}) has states= but its values are no finite set of numbers.")
+            raise ModelError(
+                f"'{node.name}' ({node.where}) has states= but its values are no finite set of numbers."
+            )
         count = len(outcome.distribution.domain())
         if count > len(node.states):
-            raise ModelError(f"'{node.name}' ({node.where}) has {count} values and {len(node.states)} states.")
+            raise ModelError(
+                f"'{node.name}' ({node.where}) has {count} values and {len(node.states)} states."
+            )
 
     def seed(self, name: str, seed: int | tuple[int, ...]) -> int:
         """The seed of one node: equal for equal names, whatever else is in the graph."""

@@ -78,7 +78,9 @@ class Tables:
         limit: The largest number of combinations for which a body is called.
     """
 
-    def __init__(self, mechanism: Mechanism, known: Mapping[str, Tensor] | None = None, limit: int = 2**22):
+    def __init__(
+        self, mechanism: Mechanism, known: Mapping[str, Tensor] | None = None, limit: int = 2**22
+    ):
         self.mechanism, self.graph, self.limit = mechanism, mechanism.graph, limit
         self.known = dict(known or {})
         self.contextual = False  # whether any table looked at the values of observed nodes
@@ -190,7 +192,9 @@ class Tables:
     def _domain_so_far(self, name: str) -> Tensor:
         return self._domains[name] if name in self._domains else self.domain(name)
 
-    def _enumerated(self, node: Node, edge: Parent, slots: tuple[Slot, ...], cards: list[int]) -> Tensor:
+    def _enumerated(
+        self, node: Node, edge: Parent, slots: tuple[Slot, ...], cards: list[int]
+    ) -> Tensor:
         """An argument over the axes of its slots, `(1, *cards or 1, *extra plates, *event)`."""
         mine = [i for i, slot in enumerate(slots) if slot.edge == edge]
         domain = self._domain_so_far(edge.source)
@@ -252,7 +256,9 @@ class Tables:
         extra = [p for p in axes if p not in node.plates and p not in pointed]
         return sorted(extra, key=list(self.graph.plates).index)
 
-    def _touched(self, node: Node, body: Body, part: str, edge: Parent, extra: list[str]) -> list[tuple[int, ...]]:
+    def _touched(
+        self, node: Node, body: Body, part: str, edge: Parent, extra: list[str]
+    ) -> list[tuple[int, ...]]:
         """The members that the body looks at: those it indexes, provided that the others make no difference."""
         sizes = tuple(self.mechanism.sizes[p] for p in extra)
         everything = list(numpy.ndindex(*sizes))
@@ -273,7 +279,9 @@ class Tables:
                 except GaltonError:
                     return everything
                 touched |= watched.touched
-            if len(touched) >= sizes[0] or not self._others_idle(node, body, part, edge, touched, sizes, domain):
+            if len(touched) >= sizes[0] or not self._others_idle(
+                node, body, part, edge, touched, sizes, domain
+            ):
                 return everything
         return [(i,) for i in sorted(touched)]
 
@@ -305,13 +313,19 @@ class Tables:
                 if self._extra_plates(node, other):
                     return None
                 first = self._domain_so_far(other.source)[0]
-                row.append(first.item() if first.dim() == 0 and not first.is_floating_point() else first)
+                row.append(
+                    first.item() if first.dim() == 0 and not first.is_floating_point() else first
+                )
             else:
                 known = self.mechanism.data.inputs.get(other.source, self.known.get(other.source))
                 if known is None:
                     return None
-                flat = known.reshape((-1, *known.shape[1 + len(self.graph[other.source].axes) :]))[0]
-                row.append(flat.item() if flat.dim() == 0 and not flat.is_floating_point() else flat)
+                flat = known.reshape((-1, *known.shape[1 + len(self.graph[other.source].axes) :]))[
+                    0
+                ]
+                row.append(
+                    flat.item() if flat.dim() == 0 and not flat.is_floating_point() else flat
+                )
         return row
 
     # -- contexts --------------------------------------------------------------------------------
@@ -326,8 +340,15 @@ class Tables:
     def members(self, node: Node, part: str = "body") -> list[tuple[int, ...]]:
         """The coordinates of the members that a body serves, in the order of `Table.context`."""
         window = self.window(node, part)
-        ranges = [range(*window[1:]) if window and window[0] == p else range(self.mechanism.sizes[p]) for p in node.plates]
-        grid = numpy.indices([len(r) for r in ranges]).reshape((len(ranges), -1)).T if ranges else numpy.zeros((1, 0), int)
+        ranges = [
+            range(*window[1:]) if window and window[0] == p else range(self.mechanism.sizes[p])
+            for p in node.plates
+        ]
+        grid = (
+            numpy.indices([len(r) for r in ranges]).reshape((len(ranges), -1)).T
+            if ranges
+            else numpy.zeros((1, 0), int)
+        )
         return [tuple(r[int(k)] for r, k in zip(ranges, at, strict=True)) for at in grid]
 
     def _contexts(self, node: Node, body: Body, part: str) -> tuple[dict[Parent, Tensor], Tensor]:
@@ -351,7 +372,9 @@ class Tables:
         for edge, argument in columns.items():
             full = argument.expand((datasets, *shape[1:], *argument.shape[len(shape) :]))
             flat[edge] = full.reshape((datasets * prod(shape[1:]), *argument.shape[len(shape) :]))
-        joined = torch.cat([f.reshape((len(f), -1)).to(torch.float64) for f in flat.values()], dim=1)
+        joined = torch.cat(
+            [f.reshape((len(f), -1)).to(torch.float64) for f in flat.values()], dim=1
+        )
         distinct, inverse = torch.unique(joined, dim=0, return_inverse=True)
         first = torch.full((len(distinct),), len(joined)).scatter_reduce(
             0, inverse, torch.arange(len(joined)), "amin", include_self=True
@@ -360,13 +383,19 @@ class Tables:
 
     def cell(self, node: Node, slot: Slot, at: tuple[int, ...]) -> Cell:
         """The parent variable that a slot means for the member at these coordinates."""
-        extras = dict(zip(self._extra_plates(node, slot.edge), slot.extra, strict=True)) if slot.extra else {}
+        extras = (
+            dict(zip(self._extra_plates(node, slot.edge), slot.extra, strict=True))
+            if slot.extra
+            else {}
+        )
         own = dict(zip(node.plates, at, strict=True))
         chain = next((p for p in reversed(node.plates) if self.graph.plates[p].ordered), None)
         place = []
         for plate in self.graph[slot.edge.source].axes:
             if plate in own:
-                place.append(own[plate] - (1 if slot.edge.kind == "previous" and plate == chain else 0))
+                place.append(
+                    own[plate] - (1 if slot.edge.kind == "previous" and plate == chain else 0)
+                )
             elif plate in extras:
                 place.append(extras[plate])
             else:

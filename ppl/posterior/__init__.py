@@ -5,4 +5,12 @@ from .certificate import Certificate
 from .marginal import DrawnMarginal, Marginal, TableMarginal
 from .posterior import Posterior
 
-__all__ = ["Answer", "Certificate", "DrawnMarginal", "Draws", "Marginal", "Posterior", "TableMarginal"]
+__all__ = [
+    "Answer",
+    "Certificate",
+    "DrawnMarginal",
+    "Draws",
+    "Marginal",
+    "Posterior",
+    "TableMarginal",
+]

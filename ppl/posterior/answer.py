@@ -44,7 +44,9 @@ class Answer(ABC):
 
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
         """log p(values | observation) of all nodes jointly, `(batch,)` for values `(batch, *plates, *event)`."""
-        raise BackendError(f"The posterior of {', '.join(self.names)} is known by its draws only; it has no density.")
+        raise BackendError(
+            f"The posterior of {', '.join(self.names)} is known by its draws only; it has no density."
+        )
 
 
 class Draws(Answer):
@@ -74,7 +76,9 @@ class Draws(Answer):
 
     def marginal(self, name: str) -> Marginal:
         node = self._graph[name]
-        return DrawnMarginal(name, self._values[name], node.axes, node.states, self._domains.get(name))
+        return DrawnMarginal(
+            name, self._values[name], node.axes, node.states, self._domains.get(name)
+        )
 
     def sample(self, n: int, seed: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)

@@ -148,7 +148,9 @@ class TableMarginal(Marginal):
 
     def quantile(self, q: float) -> Tensor:
         if self._domain.dim() > 1:
-            raise QueryError(f"'{self.name}' is a vector; its values have no order and so no quantiles.")
+            raise QueryError(
+                f"'{self.name}' is a vector; its values have no order and so no quantiles."
+            )
         order = self._domain.argsort()
         cdf = self._probs[..., order].cumsum(-1)
         # A cdf that should reach q exactly may miss it by a rounding error.
@@ -205,7 +207,9 @@ class DrawnMarginal(Marginal):
 
     def quantile(self, q: float) -> Tensor:
         ordered = self._values.sort(dim=0).values
-        position = min(max(int(torch.ceil(torch.tensor(q * len(ordered)))) - 1, 0), len(ordered) - 1)
+        position = min(
+            max(int(torch.ceil(torch.tensor(q * len(ordered)))) - 1, 0), len(ordered) - 1
+        )
         return ordered[position]
 
     @property
@@ -217,9 +221,13 @@ class DrawnMarginal(Marginal):
         if self._domain is not None:
             return self._domain
         if not self.finite:
-            raise QueryError(f"'{self.name}' is continuous; it has quantiles and draws, but no table of probabilities.")
+            raise QueryError(
+                f"'{self.name}' is continuous; it has quantiles and draws, but no table of probabilities."
+            )
         event = self._values.dim() - 1 - len(self.plates)
-        return torch.unique(self._values.reshape((-1, *self._values.shape[self._values.dim() - event :])), dim=0)
+        return torch.unique(
+            self._values.reshape((-1, *self._values.shape[self._values.dim() - event :])), dim=0
+        )
 
     @property
     def probs(self) -> Tensor:

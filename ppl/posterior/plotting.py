@@ -20,7 +20,9 @@ MOST_PANELS = 12
 
 
 def plot(
-    posterior: Posterior | Mapping[str, Posterior], path: str | None = None, truth: Mapping[str, Any] | None = None
+    posterior: Posterior | Mapping[str, Posterior],
+    path: str | None = None,
+    truth: Mapping[str, Any] | None = None,
 ) -> Any:
     """Marginals of one posterior, or of several overlaid.
 
@@ -45,7 +47,11 @@ def plot(
         for i, (label, one) in enumerate(many.items()):
             _draw(axes, one[name], at, label, COLOURS[i % len(COLOURS)], len(many), i)
         if truth is not None and name in truth:
-            axes.axvline(float(numpy.asarray(truth[name])[at] if at else truth[name]), color="black", linewidth=1)
+            axes.axvline(
+                float(numpy.asarray(truth[name])[at] if at else truth[name]),
+                color="black",
+                linewidth=1,
+            )
         axes.set_title(f"{name}[{', '.join(map(str, at))}]" if at else name, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_yticks([])
@@ -57,17 +63,32 @@ def plot(
 
 
 def _members(marginal: Marginal) -> list[tuple[int, ...]]:
-    shape = marginal.probs.shape[:-1] if marginal.finite and marginal.domain.dim() == 1 else marginal.mean.shape
+    shape = (
+        marginal.probs.shape[:-1]
+        if marginal.finite and marginal.domain.dim() == 1
+        else marginal.mean.shape
+    )
     return list(numpy.ndindex(*shape))
 
 
-def _draw(axes: Any, marginal: Marginal, at: tuple[int, ...], label: str, colour: str, count: int, i: int) -> None:
+def _draw(
+    axes: Any, marginal: Marginal, at: tuple[int, ...], label: str, colour: str, count: int, i: int
+) -> None:
     if marginal.finite and marginal.domain.dim() == 1:
         values, probs = marginal.domain.to(float).numpy(), marginal.probs[at].numpy()
         if len(values) <= 24:
             width = 0.8 / count
-            axes.bar(numpy.arange(len(values)) + (i - (count - 1) / 2) * width, probs, width, color=colour, label=label)
-            axes.set_xticks(numpy.arange(len(values)), [str(s) for s in marginal.states or [f"{v:g}" for v in values]])
+            axes.bar(
+                numpy.arange(len(values)) + (i - (count - 1) / 2) * width,
+                probs,
+                width,
+                color=colour,
+                label=label,
+            )
+            axes.set_xticks(
+                numpy.arange(len(values)),
+                [str(s) for s in marginal.states or [f"{v:g}" for v in values]],
+            )
             return
         # Many values are a curve: a bar for each would be a comb.
         groups = numpy.array_split(numpy.argsort(values), min(len(values), 60))
@@ -77,4 +98,6 @@ def _draw(axes: Any, marginal: Marginal, at: tuple[int, ...], label: str, colour
         axes.fill_between(centres, density, alpha=0.2, color=colour, linewidth=0)
         return
     draws = marginal.draws(4000).numpy()[(slice(None), *at)]
-    axes.hist(draws, bins=50, density=True, histtype="stepfilled", alpha=0.35, color=colour, label=label)
+    axes.hist(
+        draws, bins=50, density=True, histtype="stepfilled", alpha=0.35, color=colour, label=label
+    )

@@ -59,14 +59,22 @@ class Posterior:
         data: Data,
         unasked: float | None = 0.0,
     ):
-        self.graph, self.answers, self.of, self.plan, self.data = graph, tuple(answers), of, plan, data
+        self.graph, self.answers, self.of, self.plan, self.data = (
+            graph,
+            tuple(answers),
+            of,
+            plan,
+            data,
+        )
         self._owner = {name: answer for answer in self.answers for name in answer.names}
         self._unasked = unasked
         self._cache: dict[str, Marginal] = {}
 
     def __getitem__(self, name: str) -> Marginal:
         if name not in self._owner:
-            raise QueryError(f"The posterior has no '{name}'; it was not asked for.{closest(name, self.of)}")
+            raise QueryError(
+                f"The posterior has no '{name}'; it was not asked for.{closest(name, self.of)}"
+            )
         if name not in self._cache:
             self._cache[name] = self._owner[name].marginal(name)
         return self._cache[name]
@@ -80,7 +88,10 @@ class Posterior:
     @property
     def method(self) -> str:
         """The method, or the methods of the components."""
-        return " + ".join(dict.fromkeys(route.method for route in self.plan.routes if route.ask)) or "none"
+        return (
+            " + ".join(dict.fromkeys(route.method for route in self.plan.routes if route.ask))
+            or "none"
+        )
 
     @cached_property
     def certificate(self) -> Certificate:
@@ -92,7 +103,9 @@ class Posterior:
         """log p(observation); absent (an `AttributeError`) where the route does not give it."""
         parts = [answer.log_evidence for answer in self.answers] + [self._unasked]
         if any(part is None for part in parts):
-            raise AttributeError(f"log_evidence is not known by the route that was taken ({self.method}).")
+            raise AttributeError(
+                f"log_evidence is not known by the route that was taken ({self.method})."
+            )
         return float(sum(parts))  # type: ignore[arg-type]
 
     @property

@@ -17,7 +17,12 @@ __all__ = ["predict"]
 
 
 def predict(
-    posterior: Posterior, of: Collection[str] | str | None, n: int, seed: int, model: Any, inputs: Mapping[str, Any]
+    posterior: Posterior,
+    of: Collection[str] | str | None,
+    n: int,
+    seed: int,
+    model: Any,
+    inputs: Mapping[str, Any],
 ) -> dict[str, Tensor]:
     """Draw reported nodes from the posterior and the rest from the model; see `Posterior.predict`."""
     graph = posterior.graph if model is None else model.graph
@@ -43,7 +48,7 @@ def predict(
     draws = posterior.sample(n, seed)
     fixed = {}
     for name, value in draws.items():
-        if name not in part or name in names and part[name].role == "observed":
+        if name not in part or (name in names and part[name].role == "observed"):
             continue
         if part[name].intervened:
             continue
@@ -51,6 +56,8 @@ def predict(
         if list(value.shape[1 : 1 + len(sizes)]) == sizes:
             fixed[name] = value
         elif not set(part[name].axes) & resized:
-            raise QueryError(f"predict: '{name}' has the shape {tuple(value.shape[1:])} and its plates {sizes}.")
+            raise QueryError(
+                f"predict: '{name}' has the shape {tuple(value.shape[1:])} and its plates {sizes}."
+            )
     batch = forward(mechanism, n, (seed, 1), fixed=fixed)
     return {name: batch.values[name].expand((n, *batch.values[name].shape[1:])) for name in names}

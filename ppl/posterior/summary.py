@@ -51,7 +51,9 @@ def _rows(marginal: Marginal) -> list[tuple[str, str]]:
         rows = [
             (
                 _label(marginal.name, at),
-                ", ".join(f"{label} {float(p):.4g}" for label, p in zip(labels, probs[at], strict=False)),
+                ", ".join(
+                    f"{label} {float(p):.4g}" for label, p in zip(labels, probs[at], strict=False)
+                ),
             )
             for at in members[:MOST_MEMBERS]
         ]

@@ -102,13 +102,22 @@ def test_sprinkler():
 def test_asia():
     """C4: priors, and two patients."""
     model = asia()
-    priors = {n: one(model, {}, n) for n in ("tuberculosis", "lung", "bronchitis", "either", "xray", "dyspnoea")}
-    assert list(priors.values()) == pytest.approx([0.0104, 0.055, 0.45, 0.064828, 0.11029, 0.435971], abs=1e-6)
+    priors = {
+        n: one(model, {}, n)
+        for n in ("tuberculosis", "lung", "bronchitis", "either", "xray", "dyspnoea")
+    }
+    assert list(priors.values()) == pytest.approx(
+        [0.0104, 0.055, 0.45, 0.064828, 0.11029, 0.435971], abs=1e-6
+    )
     seen = {"asia": 1, "dyspnoea": 1}
     asked = ("tuberculosis", "lung", "bronchitis", "smoke")
-    assert [one(model, seen, n) for n in asked] == pytest.approx([0.087751, 0.099525, 0.811402, 0.625920], abs=1e-6)
+    assert [one(model, seen, n) for n in asked] == pytest.approx(
+        [0.087751, 0.099525, 0.811402, 0.625920], abs=1e-6
+    )
     seen = {"smoke": 1, "xray": 1, "dyspnoea": 1}
-    assert [one(model, seen, n) for n in asked[:3]] == pytest.approx([0.075266, 0.723714, 0.713706], abs=1e-6)
+    assert [one(model, seen, n) for n in asked[:3]] == pytest.approx(
+        [0.075266, 0.723714, 0.713706], abs=1e-6
+    )
 
 
 def final_position(slopes: torch.Tensor) -> torch.Tensor:
@@ -127,7 +136,9 @@ def final_position(slopes: torch.Tensor) -> torch.Tensor:
     return probs
 
 
-@pytest.mark.parametrize("seen", [[22], galton_board.TWENTY_BALLS], ids=["one ball", "twenty balls"])
+@pytest.mark.parametrize(
+    "seen", [[22], galton_board.TWENTY_BALLS], ids=["one ball", "twenty balls"]
+)
 def test_galton_board_is_the_direct_sum(seen):
     """C1 on a grid of 401 slopes: posterior and log-evidence are those of a direct sum over the grid."""
     slopes = torch.linspace(-2, 2, 401, dtype=torch.float64)
@@ -144,8 +155,31 @@ def test_galton_board_is_the_direct_sum(seen):
 
 def test_galton_board_reproduces_the_published_distribution():
     """p(x | θ = −0.8) of the paper's board, x = 5…25, and its mean and sd."""
-    published = [0.00110, 0.00654, 0.01874, 0.03522, 0.05012, 0.05920, 0.06219, 0.06135, 0.05937, 0.05828, 0.05927]
-    published += [0.06279, 0.06862, 0.07552, 0.08085, 0.08053, 0.07064, 0.05091, 0.02750, 0.00966, 0.00162]
+    published = [
+        0.00110,
+        0.00654,
+        0.01874,
+        0.03522,
+        0.05012,
+        0.05920,
+        0.06219,
+        0.06135,
+        0.05937,
+        0.05828,
+        0.05927,
+    ]
+    published += [
+        0.06279,
+        0.06862,
+        0.07552,
+        0.08085,
+        0.08053,
+        0.07064,
+        0.05091,
+        0.02750,
+        0.00966,
+        0.00162,
+    ]
     board = galton_board.galton_board().do(setting=120)  # −2 + 4 · 120 / 400 = −0.8
     final = ppl.infer(board, {}, of="final")["final"]
     found = {int(v): float(p) for v, p in zip(final.domain, final.probs[0], strict=True) if p > 0}
@@ -194,10 +228,16 @@ def random_network(generator: torch.Generator, nodes: int) -> tuple[ppl.Model, d
         card = int(torch.randint(2, 4, (), generator=generator))
         shape = [tables[p][0] for p in parents] + [card]
         table = torch.rand(shape, generator=generator, dtype=torch.float64) ** 2
-        table = torch.where((table < 0.02) & (table < table.max(dim=-1, keepdim=True).values), 0.0, table)
+        table = torch.where(
+            (table < 0.02) & (table < table.max(dim=-1, keepdim=True).values), 0.0, table
+        )
         table = table / table.sum(dim=-1, keepdim=True)
         tables[f"n{i}"] = (card, parents, table)
-        source = f"lambda {', '.join(parents)}: Categorical(table[{', '.join(parents)}])" if parents else "lambda: Categorical(table)"
+        source = (
+            f"lambda {', '.join(parents)}: Categorical(table[{', '.join(parents)}])"
+            if parents
+            else "lambda: Categorical(table)"
+        )
         body = eval(source, {"Categorical": Categorical, "table": table})
         model.latent(body, name=f"n{i}")
     return model, tables
@@ -229,9 +269,13 @@ def test_elimination_is_brute_force_enumeration(seed):
         assert float((found[n].probs - part.sum(dim=others) / part.sum()).abs().max()) < 1e-10
     some = dict(itertools.islice(((n, int(truth[n][0])) for n in found), 99))
     at = tuple(some.get(n, seen.get(n)) for n in names)
-    assert float(found.log_prob(some)) == pytest.approx(float((joint[at] / part.sum()).log()), abs=1e-9)
+    assert float(found.log_prob(some)) == pytest.approx(
+        float((joint[at] / part.sum()).log()), abs=1e-9
+    )
 
     partial = ppl.infer(model, {"n3": seen["n3"], "n5": None}, of="n0")
-    rest = joint[tuple(slice(seen["n3"], seen["n3"] + 1) if n == "n3" else slice(None) for n in names)]
+    rest = joint[
+        tuple(slice(seen["n3"], seen["n3"] + 1) if n == "n3" else slice(None) for n in names)
+    ]
     expected = rest.sum(dim=tuple(range(1, len(names)))) / rest.sum()
     assert float((partial["n0"].probs - expected).abs().max()) < 1e-10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import ppl
 from ppl.distributions import Bernoulli, Beta, Binomial, Categorical, Integers, Normal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A model, what was seen, and the posterior mean and sd of one node."""
 
@@ -70,7 +71,9 @@ def scale() -> Case:
     def reading(weight):
         return Normal(weight, 1)
 
-    return Case("scale", model, {"reading": [0.5, 1.0, 0.0, 1.5]}, "weight", 3.0 / 5, (1 / 5) ** 0.5)
+    return Case(
+        "scale", model, {"reading": [0.5, 1.0, 0.0, 1.5]}, "weight", 3.0 / 5, (1 / 5) ** 0.5
+    )
 
 
 def die() -> Case:
@@ -87,11 +90,13 @@ def die() -> Case:
         probs[face - 1] = 0.5
         return Categorical(probs)
 
-    weights = torch.tensor([0.1, 0.1, 0.5, 0.1, 0.1, 0.1])
+    weights = torch.tensor([0.1, 0.1, 0.5, 0.1, 0.1, 0.1], dtype=torch.float64)
     probs = weights / weights.sum()
-    values = torch.arange(1.0, 7.0)
+    values = torch.arange(1, 7, dtype=torch.float64)
     mean = float((probs * values).sum())
-    return Case("die", model, {"seen": 2}, "face", mean, float((probs * (values - mean) ** 2).sum() ** 0.5))
+    return Case(
+        "die", model, {"seen": 2}, "face", mean, float((probs * (values - mean) ** 2).sum() ** 0.5)
+    )
 
 
 def grid() -> Case:
@@ -133,12 +138,12 @@ def chain() -> Case:
     data, total, ones = [1, 0, 1], 0.0, torch.zeros(3, dtype=torch.float64)
     for path in torch.cartesian_prod(*[torch.tensor([0, 1])] * 3):
         weight = 0.5
-        for a, b in zip(path[:-1], path[1:], strict=True):
-            weight *= stay if a == b else 1 - stay
+        for a, b in itertools.pairwise(path):
+            weight = weight * (stay if a == b else 1 - stay)
         for z, x in zip(path, data, strict=True):
             weight *= right if z == x else 1 - right
         total += weight
-        ones += weight * path
+        ones += weight * path.to(torch.float64)
     mean = ones / total
     return Case("chain", model, {"seen": data}, "state", mean, (mean * (1 - mean)).sqrt())
 

@@ -1,0 +1,1 @@
+"""Scripts that print tables of figures; they are no tests."""
