@@ -53,7 +53,7 @@ class SimulationError(GaltonError):
 
     Attributes:
         node: The name of the node, or `None`.
-        seed: What `model.replay(node, seed)` needs to run the failing call again, or `None`.
+        seed: The failing call got `rng=numpy.random.default_rng(seed)`; `None` where there was none.
     """
 
     def __init__(self, message: str, node: str | None = None, seed: int | None = None):

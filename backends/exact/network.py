@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy
 import torch
@@ -190,16 +191,12 @@ class Network:
                 found, scale = self._seen_factors(family, data)
                 constant = constant + scale
             for factor in found:
-                merged = _merge_repeated(factor)
-                made.append(
-                    merged.at(
-                        {
-                            c: index[c[0]][(slice(None), *c[1])]
-                            for c in merged.scope
-                            if c[0] in index
-                        }
-                    )
-                )
+                merged, values = _merge_repeated(factor), {}
+                for cell in merged.scope:
+                    if cell[0] in index:
+                        at: Any = (slice(None), *cell[1])
+                        values[cell] = index[cell[0]][at]
+                made.append(merged.at(values))
         made += self._indicators(data)
         return made, constant
 
@@ -284,8 +281,9 @@ class Network:
         at = tuple(
             torch.tensor([m[k] for m in family.members]) for k in range(len(family.node.plates))
         )
-        value = value[(slice(None), *at)] if at else value.unsqueeze(1)
-        there = there[(slice(None), *at)] if at else there.unsqueeze(1)
+        picked: Any = (slice(None), *at)
+        value = value[picked] if at else value.unsqueeze(1)
+        there = there[picked] if at else there.unsqueeze(1)
         there = there.reshape((*there.shape[:2], -1)).all(-1)
         slots = len(table.shape) - 1
         with quiet(), torch.no_grad():

@@ -93,6 +93,9 @@ def prepare(query: Query, budget: Budget) -> NPESolver:
 class _Flow(nn.Module):
     """A spline flow on standardised, unconstrained θ, given features of x."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, parameters: int, features: int, mean: Tensor, scale: Tensor):
         super().__init__()
         import zuko
@@ -114,6 +117,11 @@ class _Flow(nn.Module):
         """Of unconstrained θ, `(batch,)`."""
         z = (theta - self.mean) / self.scale
         return self(features).log_prob(z) - self.scale.log().sum()
+
+
+def _loss(net: nn.Module, theta: Tensor, features: Tensor) -> Tensor:
+    assert isinstance(net, _Flow)
+    return -net.log_prob(theta, features)
 
 
 class NPESolver:
@@ -139,7 +147,7 @@ class NPESolver:
             net = _Flow(theta.shape[1], x.shape[1], theta.mean(dim=0), scale)
             self.trained: Trained = train(
                 net,
-                lambda n, t, f: -n.log_prob(t, f),
+                _loss,
                 theta.to(torch.float32),
                 x,
                 query.seed,
@@ -153,7 +161,9 @@ class NPESolver:
         """Unconstrained θ, `(simulations, parameters)`, and the data, without failed simulations."""
         mechanism, wanted = self.query.mechanism, budget.simulations or SIMULATIONS
         size = batch_size(mechanism, wanted)
-        theta, values, done, failed = [], {name: [] for name in self.given}, 0, 0
+        theta: list[Tensor] = []
+        values: dict[str, list[Tensor]] = {name: [] for name in self.given}
+        done, failed = 0, 0
         begun, notes = time.monotonic(), []
         noise = torch.Generator().manual_seed(self.query.seed)
         for batch in batches(mechanism, self.query.seed, size):

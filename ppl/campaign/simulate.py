@@ -85,9 +85,7 @@ def simulate(
         {k: v for k, v in (inputs or {}).items() if k in part or k in graph.plates},
         sizes=sizes,
     )
-    mechanism = probe(part, data)
-    for caller in mechanism.callers.values():
-        caller.record = failures == "record"
+    mechanism = probe(part, data, record=failures == "record")
     pieces: dict[str, list[Tensor]] = {name: [] for name in names}
     failed, counts, done = [], dict[str, int](), 0
     size = batch_size(mechanism, n)

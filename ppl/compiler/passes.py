@@ -119,10 +119,9 @@ def check_observation(graph: Graph, mechanism: Mechanism, data: Data) -> Data:
         ):
             inside = facts.support.check(shown)
             if not bool(inside.all()):
-                wrong = shown.reshape((len(shown), -1))[~inside.reshape((len(shown), -1)).all(-1)][
-                    0
-                ].tolist()
-                text = wrong[0] if len(wrong) == 1 else wrong
+                rows = inside.reshape((len(shown), -1)).all(-1)
+                listed = shown.reshape((len(shown), -1))[~rows][0].tolist()
+                text = listed[0] if len(listed) == 1 else listed
                 raise QueryError(
                     f"'{name}' was observed as {text}, which is outside its support ({_constraint(facts.support)})."
                 )

@@ -91,9 +91,20 @@ def _foreign(thing: Any) -> Distribution:
         values=values if enumerable else None,
         support=lambda q: base.support,
         event=lambda q: tuple(base.event_shape),
+        demand=lambda q: _complaint(thing),
         liftable=False,
     )
     return Distribution(family, {"none": torch.zeros((), dtype=torch.float64)})
+
+
+def _complaint(thing: Any) -> str | None:
+    """What is wrong with a foreign distribution's parameters; they were built without checks."""
+    for name, constraint in thing.arg_constraints.items():
+        if name not in thing.__dict__ or torch.distributions.constraints.is_dependent(constraint):
+            continue
+        if not bool(constraint.check(torch.as_tensor(getattr(thing, name))).all()):
+            return f"was given {name} = {getattr(thing, name)}, which it cannot have"
+    return None
 
 
 def _scored(base: Any, x: Tensor) -> Tensor:

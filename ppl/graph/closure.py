@@ -31,10 +31,17 @@ def place(function: Callable[..., Any]) -> str:
 def changed_since(body: Body) -> str | None:
     """The name of a closed-over value that is no longer what it was at the decorator, or `None`."""
     now = dict(remember(body.function))
-    for name, print_then in body.remembered:
-        if name in now and now[name] != print_then:
+    for name, before in body.remembered:
+        if name in now and not _unchanged(before, now[name]):
             return name
     return None
+
+
+def _unchanged(before: Any, now: Any) -> bool:
+    """Whether two fingerprints mean the same; a dictionary may have grown, as memos do."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(key in now and _unchanged(value, now[key]) for key, value in before.items())
+    return bool(before == now)
 
 
 def remember(function: Callable[..., Any]) -> tuple[tuple[str, Any], ...]:
@@ -49,10 +56,16 @@ def remember(function: Callable[..., Any]) -> tuple[tuple[str, Any], ...]:
             seen[name] = _fingerprint(cell.cell_contents)
         except ValueError:  # a cell that is not filled yet: a function defined further down
             continue
-    for name in code.co_names:
+    for name in _names(code):
         if name in function.__globals__ and not hasattr(builtins, name):
             seen[name] = _fingerprint(function.__globals__[name])
     return tuple(seen.items())
+
+
+def _names(code: Any) -> list[str]:
+    """Global names that a function uses, comprehensions and inner functions included."""
+    inner = [name for part in code.co_consts if hasattr(part, "co_names") for name in _names(part)]
+    return [*code.co_names, *inner]
 
 
 def _fingerprint(value: Any, depth: int = 3) -> Any:
@@ -65,4 +78,6 @@ def _fingerprint(value: Any, depth: int = 3) -> Any:
         return value.shape, hashlib.sha1(numpy.ascontiguousarray(value).tobytes()).hexdigest()
     if isinstance(value, list | tuple) and depth and len(value) <= 4096:
         return tuple(_fingerprint(item, depth - 1) for item in value)
+    if isinstance(value, dict) and depth and len(value) <= 4096:
+        return {repr(key): _fingerprint(item, depth - 1) for key, item in value.items()}
     return id(value)

@@ -39,8 +39,10 @@ __all__ = ["Caller", "Outcome"]
 
 #: Up to this many combinations of whole-number parents are bound one by one when real parents are there too.
 BOUND = 8
-#: Beyond this many combinations a table is filled by vmap where the body allows it.
-SINGLY = 512
+#: Up to this many combinations every one is called singly, or compared with a single call; beyond, a sample of them.
+SINGLY = 4096
+#: Calls that are repeated to see whether a body keeps state.
+REPEATED = 16
 #: Rows that an audit calls singly.
 AUDITED = 4
 
@@ -86,6 +88,9 @@ class Caller:
         self.seen: Result | None = None
         self._auditing = True
         self._moves = False  # whether the body draws from a global generator
+        self._audited: set[tuple[int, ...]] = set()  # combinations that were compared with single calls
+        self._lost: set[int] = set()  # rows of the table for which the body raised
+        self._proved = False  # whether a vectorized body kept its promise on draws that differ
         self._carried: dict[
             tuple[int, ...], bool
         ] = {}  # which whole-number parents vmap can carry as tensors
@@ -112,6 +117,9 @@ class Caller:
         if self.mode is None:
             self._meet(arguments, shape, seed)
         if self.body.vectorized:
+            if not self._proved and prod(shape) > 8:
+                self._prove_batch(arguments, shape, seed)
+                self._proved = True
             return self._batch(arguments, shape, seed)
         if self.body.rng or self._moves or self.mode == "single":
             return self._single(arguments, shape, seed)
@@ -141,9 +149,9 @@ class Caller:
             )
         if body.vectorized:
             self.mode, self.reason = "batch", "the body promised vectorized=True"
-            self._meet_batch(arguments, shape, seed)
+            self._prove_batch(arguments, shape, seed)
             return
-        row = self._row(arguments, shape, 0, python=body.rng)
+        row = self._healthy_row(arguments, shape, seed)
         seed_globals(seed)
         before = random_state()
         first = self._call(row, seed)
@@ -179,64 +187,67 @@ class Caller:
         else:
             self.mode, self.reason = "vmap", "real parents are lifted over draws and members"
 
-    def _meet_batch(self, arguments, shape, seed) -> None:
-        """A promise of whole batches is tried: a draw's answer must not depend on the other draws, nor share their noise."""
-        n = 8
-        rows = [
-            a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :]))
-            for a in arguments
-        ]
-        same = [r[:1].expand((n, *r.shape[1:])).clone() for r in rows]
-        other = [
-            torch.cat([s[: n // 2], r[-1:].expand((n // 2, *r.shape[1:]))])
-            for s, r in zip(same, rows, strict=True)
-        ]
+    def _healthy_row(self, arguments, shape, seed) -> list:
+        """The first row for which the body does not raise, when failures are recorded; else the first."""
+        for i in range(min(prod(shape), 32) if self.record else 0):
+            row = self._row(arguments, shape, i, python=self.body.rng)
+            seed_globals(seed)
+            try:
+                self._call(row, seed)
+            except SimulationError:
+                continue
+            return self._row(arguments, shape, i, python=self.body.rng)
+        return self._row(arguments, shape, 0, python=self.body.rng)
 
-        def run(batch, s):
-            seed_globals(s)
-            return self._call([b.numpy() if self.body.rng else b for b in batch], s)
+    def _prove_batch(self, arguments, shape, seed) -> None:
+        """A promise of whole batches is tried: a draw must not depend on the others, nor share their noise."""
+        n, count = 8, prod(shape)
+        flat = [_flat(a, shape) for a in arguments]
+        rows = torch.arange(n) * count // n % count
+        mixed = [a[rows].clone() for a in flat]
+        same = [a[:1].expand((n, *a.shape[1:])).clone() for a in flat]
+        self._proved = not flat or any(bool((a != a[:1]).any()) for a in mixed)
+        whole = self._tensors(self._try_batch(mixed, seed))
+        if any(t.dim() == 0 or t.shape[0] != n for t in whole) and (flat or self.seen is None):
+            self._complain(
+                f"for {n} draws it must return a leading axis of {n}, but returned the shape "
+                f"{tuple(whole[0].shape)}"
+            )
+        if not all(map(_equal, whole, self._tensors(self._try_batch(mixed, seed)))):
+            raise ModelError(
+                f"'{self.node.name}' ({self.body.where}) gave two answers under one seed: it hides "
+                "randomness. Ask for an argument named rng."
+            )
+        for keep, change in ((slice(n // 2), slice(n // 2, n)), (slice(n // 2, n), slice(n // 2))):
+            other = [a.clone() for a in mixed]
+            for a in other:
+                a[change] = a[keep].flip(0)
+            found = self._tensors(self._try_batch(other, seed))
+            if flat and not all(_equal(a[keep], b[keep]) for a, b in zip(whole, found, strict=True)):
+                self._complain("but mixes draws: changing some draws of the batch changed the others")
+        one, two = (self._tensors(self._try_batch(same, s)) for s in (seed, seed + 1))
+        for a, b in zip(one, two, strict=True):
+            if self.node.determined and not _equal(a, b):
+                raise ModelError(
+                    f"'{self.node.name}' ({self.body.where}) is declared deterministic, but another seed "
+                    "gave another value."
+                )
+            if not _equal(a, b) and bool((a == a[:1]).all()):
+                self._complain("but shares its noise between draws: draw one number for each")
 
-        one, two = run(same, seed), run(same, seed)
-        if not same_result(one, two):
-            raise ModelError(
-                f"'{self.node.name}' ({self.body.where}) gave two answers under one seed: it hides randomness. Ask for an "
-                "argument named rng."
-            )
-        self.seen = one
-        tensors = (
-            [one.value] if one.value is not None else list(one.distribution.parameters.values())
-        )  # type: ignore[union-attr]
-        if any(t.dim() == 0 or t.shape[0] != n for t in tensors) and (
-            arguments or one.value is not None
-        ):
-            raise ModelError(
-                f"'{self.node.name}' ({self.body.where}) promises vectorized=True: for {n} draws it must return a leading axis "
-                f"of {n}, but returned the shape {tuple(tensors[0].shape)}."
-            )
-        changed = run(other, seed)
-        halves = zip(
-            tensors,
-            [changed.value]
-            if one.value is not None
-            else list(changed.distribution.parameters.values()),
-        )  # type: ignore
-        if rows and not all(
-            torch.allclose(a[: n // 2], b[: n // 2], equal_nan=True) for a, b in halves
-        ):
-            raise ModelError(
-                f"'{self.node.name}' ({self.body.where}) promises vectorized=True but mixes draws: changing some draws of the "
-                "batch changed the others."
-            )
-        again = run(same, seed + 1)
-        if (
-            one.value is not None
-            and not same_result(one, again)
-            and bool((one.value == one.value[:1]).all())
-        ):
-            raise ModelError(
-                f"'{self.node.name}' ({self.body.where}) promises vectorized=True but shares its noise between draws: draw one "
-                "random number for each."
-            )
+    def _try_batch(self, rows, seed: int) -> Result:
+        seed_globals(seed)
+        return self._call([r.numpy().copy() if self.body.rng else r.clone() for r in rows], seed)
+
+    def _tensors(self, result: Result) -> list[Tensor]:
+        self.seen = result
+        if result.distribution is not None:
+            return list(result.distribution.parameters.values())
+        assert result.value is not None
+        return [result.value]
+
+    def _complain(self, what: str) -> None:
+        raise ModelError(f"'{self.node.name}' ({self.body.where}) promises vectorized=True: {what}.")
 
     # -- the four ways ---------------------------------------------------------------------------
 
@@ -266,10 +277,13 @@ class Caller:
                 self._fill(missing, seed)
             rows = torch.tensor([self._rows[key] for key in keys])[index]
         table = self._stack_results()
+        lost = None
+        if self._lost:
+            lost = torch.isin(rows, torch.tensor(sorted(self._lost))).expand(shape).reshape(-1)
         if table.distribution is not None:
-            return Outcome(distribution=table.distribution.select(rows).expand(shape))
+            return Outcome(distribution=table.distribution.select(rows).expand(shape), failed=lost)
         assert table.value is not None
-        return replace(table, value=table.value[rows])
+        return self._mark(replace(table, value=table.value[rows], failed=lost), shape)
 
     def _looked_up(self, arguments) -> Tensor | None:
         """Rows of the table for whole-number arguments that were all met before; `None` when one is new."""
@@ -299,21 +313,30 @@ class Caller:
         self._lookup = low.tolist(), spans, lookup
 
     def _fill(self, keys, seed) -> None:
+        """Call the body for new combinations; a sample of them twice."""
         seed_globals(seed)
         before = random_state()
         for key in keys:
             self._rows[key] = len(self._results)
-            self._results.append(self._call(key, seed))
+            try:
+                self._results.append(self._call(key, seed))
+            except SimulationError:
+                if not self.record or self.seen is None:
+                    raise
+                # A good answer stands in, so that bodies further down never see nonsense; the row is marked.
+                self._lost.add(len(self._results))
+                self._results.append(self.seen)
         if before != random_state():
             raise ModelError(
-                f"'{self.node.name}' ({self.body.where}) draws from a global random generator for some values of its parents "
-                "only. Ask for an argument named rng, so that it is called once for each draw."
+                f"'{self.node.name}' ({self.body.where}) draws from a global random generator for some values of "
+                "its parents only. Ask for an argument named rng, so that it is called once for each draw."
             )
-        for key in keys[:1] + keys[-1:]:
-            if not same_result(self._results[self._rows[key]], self._call(key, seed)):
+        for key in keys[:: max(len(keys) // 64, 1)]:
+            row = self._rows[key]
+            if row not in self._lost and not same_result(self._results[row], self._call(key, seed)):
                 raise ModelError(
-                    f"'{self.node.name}' ({self.body.where}) changed its answer between two equal calls: it keeps state. "
-                    "A body must depend on its arguments only."
+                    f"'{self.node.name}' ({self.body.where}) changed its answer between two equal calls: it keeps "
+                    "state or hides randomness. A body must depend on its arguments only."
                 )
         self._stacked = None
         if keys[0]:
@@ -348,15 +371,30 @@ class Caller:
             )
         floating = any(v.is_floating_point() for v in values)  # type: ignore[union-attr]
         value = torch.stack([v.to(torch.float64) if floating else v for v in values])  # type: ignore[union-attr]
-        return Outcome(value=value, packing=results[0].packing)
+        return Outcome(value=value, packing=self._packing([r.packing for r in results]))
+
+    def _packing(self, packings: Sequence[Packing | None]) -> Packing | None:
+        """One packing for all draws: equal shapes, whole numbers only where every draw has them."""
+        distinct = list(dict.fromkeys(packings))
+        if len(distinct) == 1:
+            return distinct[0]
+        known = [p for p in distinct if p is not None]
+        if len({p.shapes for p in known}) > 1:
+            raise ModelError(
+                f"'{self.node.name}' ({self.body.where}) returns outputs whose shapes change from draw to draw."
+            )
+        return Packing(known[0].shapes, tuple(map(all, zip(*(p.integral for p in known), strict=True))))
 
     def _vmap(self, arguments, shape, seed, whole) -> Outcome:
         """Lift the body over the batch; whole-number parents are bound combination by combination while they are few."""
         seed_globals(seed)
         before = random_state()
         whole = [i for i in whole if arguments[i].numel() > 1]
-        if not whole or self._carried.get(tuple(whole)):
+        if not whole:
             outcome = self._lifted(arguments, shape, {})
+        elif self._carried.get(tuple(whole)):
+            outcome = self._lifted(arguments, shape, {})
+            self._audit_each(outcome, arguments, shape, whole)
         else:
             outcome = self._vmap_combinations(arguments, shape, whole)
         if before != random_state():
@@ -365,7 +403,7 @@ class Caller:
             checked(self.node, self.body, outcome.distribution)  # type: ignore[arg-type]
         if self._auditing:
             self._audit(outcome, arguments, shape, seed)
-        return outcome
+        return self._mark(outcome, shape)
 
     def _vmap_combinations(self, arguments, shape, whole) -> Outcome:
         varying = torch.broadcast_shapes(*(arguments[i].shape for i in whole))
@@ -374,7 +412,7 @@ class Caller:
         if len(distinct) > BOUND and tuple(whole) not in self._carried:
             try:
                 outcome = self._lifted(arguments, shape, {})
-                self._audit_each(outcome, arguments, shape, index.reshape(varying), len(distinct))
+                self._audit_each(outcome, arguments, shape, whole)
                 self._carried[tuple(whole)] = True
                 return outcome
             except _Unfit:
@@ -388,10 +426,7 @@ class Caller:
             for i, a in enumerate(arguments)
             if a.dim() == len(shape) and a.numel() == 1 and not a.is_floating_point()
         }
-        flat = [
-            a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :]))
-            for a in arguments
-        ]
+        flat = [_flat(a, shape) for a in arguments]
         owner = index.reshape(varying).expand(shape).reshape(-1)
         parts = []
         for c, combination in enumerate(distinct.tolist()):
@@ -402,6 +437,11 @@ class Caller:
 
     def _merge(self, parts, shape) -> Outcome:
         """Parts that each serve some rows, as one outcome over the batch."""
+        if len({o.distribution is None for _, o in parts}) > 1:
+            raise ModelError(
+                f"'{self.node.name}' ({self.body.where}) returns a distribution for some parents and a value for "
+                "others; wrap the value as Delta(value)."
+            )
         if parts[0][1].distribution is None:
             event = parts[0][1].value.shape[1:]
             if any(o.value is None or o.value.shape[1:] != event for _, o in parts):
@@ -412,7 +452,8 @@ class Caller:
             for rows, o in parts:
                 value = value.to(torch.promote_types(value.dtype, o.value.dtype))
                 value[rows] = o.value.expand((len(rows), *event)).to(value.dtype)
-            return Outcome(value=value.reshape((*shape, *event)))
+            packing = self._packing([o.packing for _, o in parts])
+            return Outcome(value=value.reshape((*shape, *event)), packing=packing)
         distributions = [o.distribution for _, o in parts]
         first = distributions[0]
         alike = all(
@@ -472,7 +513,10 @@ class Caller:
         for i in free:
             keep = [ax for ax in range(lead) if arguments[i].shape[ax] != 1]
             rest = arguments[i].shape[lead:]
-            inputs.append(arguments[i].reshape((*(arguments[i].shape[ax] for ax in keep), *rest)))
+            # A copy: what a body does to its argument in place must not reach the parent's draws.
+            inputs.append(
+                arguments[i].reshape((*(arguments[i].shape[ax] for ax in keep), *rest)).clone()
+            )
         try:
             outputs = function(*inputs)
         except _Unfit:
@@ -497,6 +541,8 @@ class Caller:
         seeds = numpy.random.default_rng(seed).integers(0, 2**62, size=count)
         columns = [self._column(a, shape, self.body.rng) for a in arguments]
         results: list[Result | None] = []
+        seed_globals(seed)
+        before = None if self._moves else random_state()
         for i in range(count):
             if self._moves:
                 seed_globals(int(seeds[i]))
@@ -506,6 +552,15 @@ class Caller:
                 if not self.record:
                     raise
                 results.append(None)
+        if before is not None and before != random_state():
+            if self.node.determined:
+                raise ModelError(
+                    f"'{self.node.name}' ({self.body.where}) is declared deterministic and draws from a global random "
+                    "generator for some draws. Declare it latent or observed, and ask for rng."
+                )
+            self._moves, self.mode = True, "single"
+            self.reason = "the body draws from a global random generator, for some draws"
+            return self._single(arguments, shape, seed)
         failed = torch.tensor([r is None for r in results])
         good = next((r for r in results if r is not None), None)
         if good is None:
@@ -515,7 +570,8 @@ class Caller:
             )
         # A failed row borrows a good row's answer, so that bodies further down never see nonsense; the mask tells.
         outcome = self._assemble([good if r is None else r for r in results])
-        for i in (0, count - 1):
+        repeated = numpy.random.default_rng(seed + 1).integers(0, count, size=REPEATED).tolist()
+        for i in {0, count - 1, *repeated} if count > REPEATED else range(count):
             result = results[i]
             if result is not None:
                 if self._moves:
@@ -545,6 +601,16 @@ class Caller:
             value=value, failed=failed if failed.any() else None, packing=outcome.packing
         )
 
+    def _mark(self, outcome: Outcome, shape: tuple[int, ...]) -> Outcome:
+        """The outcome of a simulator with its NaN rows marked as failed."""
+        if outcome.value is None or self.node.determined or not outcome.value.is_floating_point():
+            return outcome
+        bad = torch.isnan(outcome.value)
+        if not bool(bad.any()):
+            return outcome
+        rows = bad.reshape((*bad.shape[: len(shape)], -1)).any(dim=-1).expand(shape).reshape(-1)
+        return replace(outcome, failed=rows if outcome.failed is None else rows | outcome.failed)
+
     def _without_nan(self, value: Tensor, failed: Tensor) -> tuple[Tensor, Tensor]:
         """Rows with NaN are failed simulations; the mask says so and the row keeps its NaN."""
         if self.node.determined or not value.is_floating_point():
@@ -552,16 +618,11 @@ class Caller:
         return value, failed | torch.isnan(value).reshape((len(value), -1)).any(dim=-1)
 
     def _batch(self, arguments, shape, seed) -> Outcome:
-        flat = [
-            a.expand((*shape, *a.shape[len(shape) :])).reshape((-1, *a.shape[len(shape) :]))
-            for a in arguments
-        ]
+        flat = [_flat(a, shape) for a in arguments]
         count = prod(shape)
         seed_globals(seed)
-        if not flat:
-            flat = []
         named = {
-            e.argument: (a.numpy() if self.body.rng else a)
+            e.argument: (a.numpy().copy() if self.body.rng else a.clone())
             for e, a in zip(self.body.parents, flat, strict=True)
         }
         if self.body.rng:
@@ -578,7 +639,13 @@ class Caller:
                 seed,
             ) from error
         if result.distribution is not None:
-            d = result.distribution.lift(dict(result.distribution.parameters), 1)
+            tensors = result.distribution.parameters
+            if any(t.dim() == 0 or len(t) != count for t in tensors.values()):
+                if flat:
+                    sizes = ", ".join(str(tuple(t.shape)) for t in tensors.values())
+                    self._complain(f"for {count} draws its parameters have the shapes {sizes}")
+                return Outcome(distribution=result.distribution.lift({k: t[(None,) * len(shape)] for k, t in tensors.items()}, len(shape)).expand(shape))
+            d = result.distribution.lift(dict(tensors), 1)
             checked(self.node, self.body, d)
             tensors = {k: v.reshape((*shape, *v.shape[1:])) for k, v in d.parameters.items()}
             return Outcome(distribution=d.lift(tensors, len(shape)))
@@ -607,14 +674,20 @@ class Caller:
                     rows.add(int(numpy.ravel_multi_index(where, shape)))
         self._compare(outcome, arguments, shape, sorted(rows)[: AUDITED + 2])
 
-    def _audit_each(self, outcome, arguments, shape, owner: Tensor, combinations: int) -> None:
-        """One row for each distinct combination of whole numbers (512 at most)."""
-        flat = owner.expand(shape).reshape(-1)
-        first = torch.zeros(combinations, dtype=torch.int64).scatter_(
-            0, flat, torch.arange(len(flat))
-        )
-        rows = first if combinations <= SINGLY else first[:: combinations // SINGLY + 1]
-        self._compare(outcome, arguments, shape, rows.tolist())
+    def _audit_each(self, outcome: Outcome, arguments, shape, whole) -> None:
+        """One row for each combination of whole numbers that was not met before; a sample of very many."""
+        varying = torch.broadcast_shapes(*(arguments[i].shape for i in whole))
+        columns = torch.stack([arguments[i].expand(varying).reshape(-1) for i in whole], dim=-1)
+        distinct, index = _distinct(columns)
+        keys = list(map(tuple, distinct.tolist()))
+        new = [c for c, key in enumerate(keys) if key not in self._audited]
+        if not new:
+            return
+        owner = index.reshape(varying).expand(shape).reshape(-1)
+        first = torch.zeros(len(keys), dtype=torch.int64).scatter_(0, owner, torch.arange(len(owner)))
+        new = new[:: len(new) // SINGLY + 1]
+        self._compare(outcome, arguments, shape, first[new].tolist())
+        self._audited.update(keys[c] for c in new)
 
     def _compare(self, outcome: Outcome, arguments, shape, rows) -> None:
         for i in rows:
@@ -640,7 +713,7 @@ class Caller:
 
     def _call(self, arguments, seed: int | None, draw: int | None = None) -> Result:
         try:
-            return call(self.node, self.body, arguments, seed)
+            return call(self.node, self.body, [_fresh(v) for v in arguments], seed)
         except GaltonError:
             raise
         except Exception as error:
@@ -679,6 +752,23 @@ class Caller:
         if a.dim() == lead and (python or not a.is_floating_point()):
             return flat.tolist()
         return list(flat.numpy()) if python else list(flat)
+
+
+def _fresh(value):
+    """A copy of what a body could change in place."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    return value.copy() if isinstance(value, numpy.ndarray) else value
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(torch.allclose(a, b, rtol=1e-9, atol=0, equal_nan=True))
+
+
+def _flat(a: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """An argument for every call of the batch, `(calls, *rest)`."""
+    rest = a.shape[len(shape) :]
+    return a.expand((*shape, *rest)).reshape((-1, *rest))
 
 
 def _plain(value: Tensor, python: bool):

@@ -140,7 +140,8 @@ class Mechanism:
                 tail = range(1 + len(axes), value.dim())
                 value = value.permute(0, *front, *rest, *tail)
                 columns = [self.columns[plate][q] for q in pointed]
-                value = value[(slice(None), *columns)]
+                picked: Any = (slice(None), *columns)
+                value = value[picked]
                 axes = [plate] + [a for a in axes if a not in pointed]
         order = list(self.graph.plates)
         shared = [p for p in own if p in axes]

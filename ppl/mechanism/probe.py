@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import GaltonError
+from ..errors import GaltonError, SimulationError
 from ..graph import Graph
 from .data import Data, read_data
 from .forward import forward
@@ -16,17 +16,31 @@ __all__ = ["kinds", "probe"]
 PROBE = 0x0DD5EED
 
 
-def probe(graph: Graph, data: Data) -> Mechanism:
+def probe(graph: Graph, data: Data, record: bool = True) -> Mechanism:
     """A mechanism that has called every body for two draws, and knows the facts of every node.
+
+    Args:
+        graph: The graph.
+        data: Inputs, columns and sizes.
+        record: Whether simulators may raise for some draws: then more draws are tried until one succeeds.
 
     Raises:
         ModelError: For a body that returns nonsense, hides randomness or breaks a promise.
         SimulationError: If a body raises.
     """
     mechanism = Mechanism(graph, data)
-    forward(mechanism, 2, PROBE)
+    try:
+        forward(mechanism, 2, PROBE)
+    except SimulationError as error:
+        if not record:
+            raise
+        mechanism = Mechanism(graph, data, record=True)
+        try:
+            forward(mechanism, 32, PROBE)
+        except SimulationError:
+            raise error from None
     for caller in mechanism.callers.values():
-        caller.record = True
+        caller.record = record
     return mechanism
 
 

@@ -75,7 +75,7 @@ def _draw(
     axes: Any, marginal: Marginal, at: tuple[int, ...], label: str, colour: str, count: int, i: int
 ) -> None:
     if marginal.finite and marginal.domain.dim() == 1:
-        values, probs = marginal.domain.to(float).numpy(), marginal.probs[at].numpy()
+        values, probs = marginal.domain.numpy().astype(float), marginal.probs[at].numpy()
         if len(values) <= 24:
             width = 0.8 / count
             axes.bar(
@@ -97,7 +97,8 @@ def _draw(
         axes.plot(centres, density, color=colour, label=label)
         axes.fill_between(centres, density, alpha=0.2, color=colour, linewidth=0)
         return
-    draws = marginal.draws(4000).numpy()[(slice(None), *at)]
+    column: Any = (slice(None), *at)
+    draws = marginal.draws(4000).numpy()[column]
     axes.hist(
         draws, bins=50, density=True, histtype="stepfilled", alpha=0.35, color=colour, label=label
     )
