@@ -37,7 +37,7 @@ def judge(query: Query, budget: Budget) -> Verdict:
     """Able when every unobserved variable is finite, every remaining factor has a density, and elimination is cheap enough."""
     row = 1 if query.evidence else 0
     try:
-        network, order = _network(query)
+        _, order = _network(query)
     except NotFinite as reason:
         return Verdict("exact", False, row, str(reason), remedy=_remedy(query, str(reason)))
     except TooLarge as reason:

@@ -32,11 +32,11 @@ class Settings:
         averaging: Decay of the average of the weights, per step.
     """
 
-    epochs: int = 80
-    batch: int = 256
-    rate: float = 2e-3
+    epochs: int = 60
+    batch: int = 500
+    rate: float = 3e-3
     held_out: float = 0.1
-    patience: int = 15
+    patience: int = 12
     averaging: float = 0.98
 
 
@@ -80,6 +80,16 @@ def train(
         BackendError: If there are too few simulations, or the loss is never finite.
     """
     settings = settings or Settings()
+    threads = torch.get_num_threads()
+    # Nets this small gain nothing from a second thread, and lose much when another process holds the core.
+    torch.set_num_threads(1)
+    try:
+        return _train(net, loss, theta, x, seed, seconds, settings)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(net, loss, theta, x, seed, seconds, settings) -> Trained:
     n = len(theta)
     held = max(int(n * settings.held_out), 1)
     if n < 50:

@@ -38,7 +38,7 @@ def resolve_ask(
     if of is not None:
         names = (of,) if isinstance(of, str) else tuple(dict.fromkeys(of))
         for name in names:
-            node = graph[name] if name in graph else None
+            node = graph.nodes.get(name)
             if node is None:
                 raise QueryError(
                     f"of= asks for '{name}', which {graph.name} has not.{closest(name, graph.nodes)}"

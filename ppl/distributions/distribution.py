@@ -185,12 +185,25 @@ class Distribution:
     @property
     def mean(self) -> Tensor:
         """The mean, `(*batch, *event)`."""
-        return self.to_torch().mean
+        return self._expectation(lambda x: x) if self.family.values else self.to_torch().mean
 
     @property
     def variance(self) -> Tensor:
         """The variance, `(*batch, *event)`."""
-        return self.to_torch().variance
+        if not self.family.values:
+            return self.to_torch().variance
+        return self._expectation(lambda x: x**2) - self.mean**2
+
+    def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Of each component of a finite distribution, summed over its values."""
+        assert self.family.values is not None
+        values = self.family.values(self.parameters).to(torch.float64)
+        event = values.dim() - 1
+        lead = len(self._leading)
+        spread = values.reshape((len(values), *[1] * lead, *values.shape[1:]))
+        whole = Distribution(self.family, self.parameters, max(lead, 1) if lead else 0)
+        weights = whole.log_prob(spread).exp()
+        return (weights.reshape((*weights.shape, *[1] * event)) * function(spread)).sum(dim=0)
 
     # -- checks ----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import numpy
 import torch
@@ -88,7 +89,9 @@ class Caller:
         self.seen: Result | None = None
         self._auditing = True
         self._moves = False  # whether the body draws from a global generator
-        self._audited: set[tuple[int, ...]] = set()  # combinations that were compared with single calls
+        self._audited: set[tuple[int, ...]] = (
+            set()
+        )  # combinations that were compared with single calls
         self._lost: set[int] = set()  # rows of the table for which the body raised
         self._proved = False  # whether a vectorized body kept its promise on draws that differ
         self._carried: dict[
@@ -97,6 +100,7 @@ class Caller:
         self._rows: dict[tuple[int, ...], int] = {}
         self._results: list[Result] = []
         self._stacked: tuple[int, Outcome] | None = None
+        self._gaps = True  # whether the look-up has codes that were not met yet
         self._lookup: tuple[list[int], list[int], Tensor] | None = None
 
     # -- the door --------------------------------------------------------------------------------
@@ -117,9 +121,8 @@ class Caller:
         if self.mode is None:
             self._meet(arguments, shape, seed)
         if self.body.vectorized:
-            if not self._proved and prod(shape) > 8:
+            if not self._proved:
                 self._prove_batch(arguments, shape, seed)
-                self._proved = True
             return self._batch(arguments, shape, seed)
         if self.body.rng or self._moves or self.mode == "single":
             return self._single(arguments, shape, seed)
@@ -204,9 +207,13 @@ class Caller:
         n, count = 8, prod(shape)
         flat = [_flat(a, shape) for a in arguments]
         rows = torch.arange(n) * count // n % count
+        if flat and count >= n:
+            # The extremes are among the rows, so that a rare value is met too.
+            first = flat[0].reshape((count, -1))[:, 0]
+            rows[0], rows[-1] = first.argmin(), first.argmax()
         mixed = [a[rows].clone() for a in flat]
         same = [a[:1].expand((n, *a.shape[1:])).clone() for a in flat]
-        self._proved = not flat or any(bool((a != a[:1]).any()) for a in mixed)
+        self._proved = not flat or count >= n
         whole = self._tensors(self._try_batch(mixed, seed))
         if any(t.dim() == 0 or t.shape[0] != n for t in whole) and (flat or self.seen is None):
             self._complain(
@@ -223,8 +230,12 @@ class Caller:
             for a in other:
                 a[change] = a[keep].flip(0)
             found = self._tensors(self._try_batch(other, seed))
-            if flat and not all(_equal(a[keep], b[keep]) for a, b in zip(whole, found, strict=True)):
-                self._complain("but mixes draws: changing some draws of the batch changed the others")
+            if flat and not all(
+                _equal(a[keep], b[keep]) for a, b in zip(whole, found, strict=True)
+            ):
+                self._complain(
+                    "but mixes draws: changing some draws of the batch changed the others"
+                )
         one, two = (self._tensors(self._try_batch(same, s)) for s in (seed, seed + 1))
         for a, b in zip(one, two, strict=True):
             if self.node.determined and not _equal(a, b):
@@ -247,7 +258,9 @@ class Caller:
         return [result.value]
 
     def _complain(self, what: str) -> None:
-        raise ModelError(f"'{self.node.name}' ({self.body.where}) promises vectorized=True: {what}.")
+        raise ModelError(
+            f"'{self.node.name}' ({self.body.where}) promises vectorized=True: {what}."
+        )
 
     # -- the four ways ---------------------------------------------------------------------------
 
@@ -288,14 +301,16 @@ class Caller:
     def _looked_up(self, arguments) -> Tensor | None:
         """Rows of the table for whole-number arguments that were all met before; `None` when one is new."""
         low, spans, lookup = self._lookup  # type: ignore[misc]
-        code = None
+        code: Tensor | int = 0
         for a, least, span in zip(arguments, low, spans, strict=True):
-            digit = a - least
-            if int(digit.min()) < 0 or int(digit.max()) >= span:
+            smallest, largest = (int(a), int(a)) if a.numel() == 1 else map(int, a.aminmax())
+            if smallest < least or largest >= least + span:
                 return None
-            code = digit if code is None else code * span + digit
+            code = code * span + (smallest - least if a.numel() == 1 else a - least)
+        if isinstance(code, int):
+            code = torch.full((1,) * arguments[0].dim(), code)
         rows = lookup[code]
-        return None if int(rows.min()) < 0 else rows
+        return None if self._gaps and int(rows.min()) < 0 else rows
 
     def _index(self) -> None:
         """Build the look-up from codes of whole numbers to rows, while it stays small."""
@@ -310,6 +325,7 @@ class Caller:
             code = code * span + keys[:, k] - low[k]
         lookup = torch.full((prod(spans),), -1)
         lookup[code] = torch.tensor(list(self._rows.values()))
+        self._gaps = bool((lookup < 0).any())
         self._lookup = low.tolist(), spans, lookup
 
     def _fill(self, keys, seed) -> None:
@@ -362,15 +378,15 @@ class Caller:
                 raise ModelError(f"'{self.node.name}' ({self.body.where}): {error}.") from error
             checked(self.node, self.body, batch)  # type: ignore[arg-type]
             return Outcome(distribution=batch)
-        values = [r.value for r in results]
-        shapes = {tuple(v.shape) for v in values}  # type: ignore[union-attr]
+        values = [r.value for r in results if r.value is not None]
+        shapes = {tuple(v.shape) for v in values}
         if len(shapes) > 1:
             raise ModelError(
                 f"'{self.node.name}' ({self.body.where}) returns values whose shape changes from draw to draw: "
                 f"{', '.join(str(s) for s in sorted(shapes))}."
             )
-        floating = any(v.is_floating_point() for v in values)  # type: ignore[union-attr]
-        value = torch.stack([v.to(torch.float64) if floating else v for v in values])  # type: ignore[union-attr]
+        floating = any(v.is_floating_point() for v in values)
+        value = torch.stack([v.to(torch.float64) if floating else v for v in values])
         return Outcome(value=value, packing=self._packing([r.packing for r in results]))
 
     def _packing(self, packings: Sequence[Packing | None]) -> Packing | None:
@@ -383,7 +399,9 @@ class Caller:
             raise ModelError(
                 f"'{self.node.name}' ({self.body.where}) returns outputs whose shapes change from draw to draw."
             )
-        return Packing(known[0].shapes, tuple(map(all, zip(*(p.integral for p in known), strict=True))))
+        return Packing(
+            known[0].shapes, tuple(map(all, zip(*(p.integral for p in known), strict=True)))
+        )
 
     def _vmap(self, arguments, shape, seed, whole) -> Outcome:
         """Lift the body over the batch; whole-number parents are bound combination by combination while they are few."""
@@ -621,7 +639,7 @@ class Caller:
         flat = [_flat(a, shape) for a in arguments]
         count = prod(shape)
         seed_globals(seed)
-        named = {
+        named: dict[str, Any] = {
             e.argument: (a.numpy().copy() if self.body.rng else a.clone())
             for e, a in zip(self.body.parents, flat, strict=True)
         }
@@ -643,8 +661,14 @@ class Caller:
             if any(t.dim() == 0 or len(t) != count for t in tensors.values()):
                 if flat:
                     sizes = ", ".join(str(tuple(t.shape)) for t in tensors.values())
-                    self._complain(f"for {count} draws its parameters have the shapes {sizes}")
-                return Outcome(distribution=result.distribution.lift({k: t[(None,) * len(shape)] for k, t in tensors.items()}, len(shape)).expand(shape))
+                    self._complain(
+                        f"for {count} draws its parameters need a leading axis of {count}; they have {sizes}"
+                    )
+                return Outcome(
+                    distribution=result.distribution.lift(
+                        {k: t[(None,) * len(shape)] for k, t in tensors.items()}, len(shape)
+                    ).expand(shape)
+                )
             d = result.distribution.lift(dict(tensors), 1)
             checked(self.node, self.body, d)
             tensors = {k: v.reshape((*shape, *v.shape[1:])) for k, v in d.parameters.items()}
@@ -684,7 +708,9 @@ class Caller:
         if not new:
             return
         owner = index.reshape(varying).expand(shape).reshape(-1)
-        first = torch.zeros(len(keys), dtype=torch.int64).scatter_(0, owner, torch.arange(len(owner)))
+        first = torch.zeros(len(keys), dtype=torch.int64).scatter_(
+            0, owner, torch.arange(len(owner))
+        )
         new = new[:: len(new) // SINGLY + 1]
         self._compare(outcome, arguments, shape, first[new].tolist())
         self._audited.update(keys[c] for c in new)
@@ -756,7 +782,7 @@ class Caller:
 
 def _fresh(value):
     """A copy of what a body could change in place."""
-    if isinstance(value, Tensor):
+    if type(value) is Tensor:  # a watched tensor is a copy already, and would notice this one
         return value.clone()
     return value.copy() if isinstance(value, numpy.ndarray) else value
 
