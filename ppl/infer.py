@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from .compiler import Budget, compile
+from .errors import QueryError
 from .posterior import Posterior
 
 __all__ = ["infer"]
@@ -53,6 +54,10 @@ def infer(
         >>> ppl.infer(m, {"wet": 1})["weather"]
         weather: dry 0.3077, rain 0.6923 (exact)
     """
+    if observation is not None and not isinstance(observation, Mapping):
+        raise QueryError(
+            f"An observation is a dictionary from node to value; it was {observation!r}."
+        )
     plan = compile(
         model,
         dict(observation or {}),

@@ -36,6 +36,8 @@ PILOT = 2_048
 HITS = 1_000
 #: Exact matching is used, rather than a tolerance, when the pilot predicts this many hits.
 USABLE_HITS = 200
+#: Data dimensions beyond which the pilot's linear prediction of a tolerance is not trusted.
+DIMENSIONS = 5
 #: The share that a tolerance keeps, and the fewest draws that it keeps.
 QUANTILE, FEWEST = 0.01, 100
 #: Number of the pilot's batch: no campaign counts so far.
@@ -75,6 +77,18 @@ def judge(query: Query, budget: Budget) -> Verdict:
         text += f", fewer than {HITS:,}"
     else:
         text = f"{why}; the data have {pilot.dimensions} continuous dimensions"
+    if pilot.dimensions > DIMENSIONS:
+        return Verdict(
+            "rejection",
+            True,
+            6,
+            f"{text}; a tolerance in {pilot.dimensions} dimensions keeps what is far away (the limit is {DIMENSIONS})",
+            fits=False,
+            guarantee=_guarantee(query),
+            grade="U",
+            cost=cost,
+            remedy="A few telling summaries as deterministic nodes, observed instead, would open it.",
+        )
     inflation = pilot.inflation(simulations)
     text += f"; at the pilot's tolerance the posterior sd would grow by {inflation:.0%}"
     fits = inflation <= 0.05

@@ -85,8 +85,10 @@ class Network:
                 raise NotFinite(
                     f"'{node.name}' is observed, deterministic and continuous: name its noise as a node, so that it has a density"
                 )
-        if node.over is not None and node.name in self.variables and not node.determined:
-            raise NotFinite(f"'{node.name}' is a block (over=) of unobserved finite values")
+        if node.over is not None and node.name in self.variables:
+            raise NotFinite(
+                f"'{node.name}' is an unobserved block (over=), which elimination does not take apart yet"
+            )
         parts = ("start", "body") if node.start is not None else ("body",)
         for part in parts:
             members = self.tables.members(node, part)

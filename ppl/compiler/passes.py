@@ -142,8 +142,15 @@ def _fixed(support) -> bool:
 
 
 def _constraint(support) -> str:
-    text = str(support)
-    return text[:80]
+    """A support in words."""
+    low, high = (getattr(support, name, None) for name in ("lower_bound", "upper_bound"))
+    bounds = [float(torch.as_tensor(b).reshape(-1)[0]) for b in (low, high) if b is not None]
+    whole = "whole numbers " if getattr(support, "is_discrete", False) else ""
+    if len(bounds) == 2:
+        return f"{whole}from {bounds[0]:g} to {bounds[1]:g}"
+    if bounds:
+        return f"{whole}{'at least' if low is not None else 'at most'} {bounds[0]:g}"
+    return str(support)[:80]
 
 
 def split(query: Query) -> tuple[list[Query], list[Pruned]]:

@@ -109,8 +109,8 @@ def _constant(node: Node, value: Any, where: str) -> Body:
         return Body(lambda: tensor, where=where)
     edges = tuple(Parent(f"member{i}", plate, "index") for i, plate in enumerate(axes))
 
-    def member(*index):
-        return tensor[tuple(index)]
+    def member(**index: int) -> torch.Tensor:
+        return tensor[tuple(index[f"member{i}"] for i in range(len(axes)))]
 
     return Body(member, edges, where=where)
 
