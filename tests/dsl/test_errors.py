@@ -141,7 +141,7 @@ def test_a_deterministic_body_that_is_not():
     model = coin()
     generator = np.random.default_rng(0)
     model.deterministic(lambda bias: bias + generator.normal(), name="noisy")
-    with pytest.raises(ppl.ModelError, match="'noisy'.*rng"):
+    with pytest.raises(ppl.ModelError, match=r"'noisy'.*rng"):
         model.simulate(10)
 
 
@@ -264,7 +264,7 @@ def test_a_loop_variable_that_has_moved_on():
     """The usual trap of closures is named, with its cure."""
     model = ppl.Model("m")
     for level in (1, 2):
-        model.latent(lambda: Integers(0, level), name=f"n{level}")
+        model.latent(lambda: Integers(0, level), name=f"n{level}")  # noqa: B023 (the trap itself)
     with pytest.raises(ppl.ModelError, match="level=level"):
         model.simulate(3)
 
