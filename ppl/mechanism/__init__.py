@@ -1,10 +1,11 @@
 """How bodies are called: tables, vmap, singly or in batches; forward sampling, log joint, finite tables."""
 
-from .caller import Caller, Outcome
+from .caller import Caller
 from .calling import quiet
 from .data import Data, read_data
 from .forward import Batch, forward
 from .mechanism import Facts, Mechanism
+from .outcome import Outcome
 from .probe import kinds, probe
 
 __all__ = [

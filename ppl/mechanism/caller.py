@@ -12,8 +12,8 @@ Every body is first called twice under one seed, and every production batch is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -25,7 +25,6 @@ from ..distributions import Distribution
 from ..errors import GaltonError, ModelError, SimulationError
 from ..graph import Body, Node
 from .calling import (
-    Packing,
     Result,
     call,
     checked,
@@ -34,7 +33,11 @@ from .calling import (
     same_result,
     seed_globals,
 )
-from .cases import Cases, stack
+from .cases import Cases
+from .lifting import TooMixed, Unfit, lift
+from .outcome import Outcome, assemble, merge
+from .promise import ROWS, complain, prove
+from .rows import distinct_rows, first_line, flattened, fresh, plain, short
 
 __all__ = ["Caller", "Outcome"]
 
@@ -46,31 +49,6 @@ SINGLY = 4096
 REPEATED = 16
 #: Rows that an audit calls singly.
 AUDITED = 4
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a body gave for a whole batch.
-
-    Args:
-        distribution: With `batch_shape` equal to the batch, or `None` for a value.
-        value: `(*batch, *event)`, where axes that nothing varies along may have size 1.
-        failed: Rows of the batch, flattened, for which the body raised or gave NaN; `None` when there are none.
-        packing: How the outputs of a dict lie in the value.
-    """
-
-    distribution: Distribution | Cases | None = None
-    value: Tensor | None = None
-    failed: Tensor | None = None
-    packing: Packing | None = None
-
-
-class _Unfit(Exception):
-    """vmap cannot call this body; the reason is the message."""
-
-
-class _TooMixed(_Unfit):
-    """For this batch single calls are cheaper; the next batch may be another matter."""
 
 
 class Caller:
@@ -122,7 +100,7 @@ class Caller:
             self._meet(arguments, shape, seed)
         if self.body.vectorized:
             if not self._proved:
-                self._prove_batch(arguments, shape, seed)
+                self._prove(arguments, shape, seed)
             return self._batch(arguments, shape, seed)
         if self.body.rng or self._moves or self.mode == "single":
             return self._single(arguments, shape, seed)
@@ -135,9 +113,9 @@ class Caller:
             return self._table(arguments, shape, seed)
         try:
             return self._vmap(arguments, shape, seed, whole)
-        except _TooMixed:
+        except TooMixed:
             return self._single(arguments, shape, seed)
-        except _Unfit as reason:
+        except Unfit as reason:
             self.mode, self.reason = "single", str(reason)
             return self._single(arguments, shape, seed)
 
@@ -152,7 +130,7 @@ class Caller:
             )
         if body.vectorized:
             self.mode, self.reason = "batch", "the body promised vectorized=True"
-            self._prove_batch(arguments, shape, seed)
+            self._prove(arguments, shape, seed)
             return
         row = self._healthy_row(arguments, shape, seed)
         seed_globals(seed)
@@ -202,65 +180,10 @@ class Caller:
             return self._row(arguments, shape, i, python=self.body.rng)
         return self._row(arguments, shape, 0, python=self.body.rng)
 
-    def _prove_batch(self, arguments, shape, seed) -> None:
-        """A promise of whole batches is tried: a draw must not depend on the others, nor share their noise."""
-        n, count = 8, prod(shape)
-        flat = [_flat(a, shape) for a in arguments]
-        rows = torch.arange(n) * count // n % count
-        if flat and count >= n:
-            # The extremes are among the rows, so that a rare value is met too.
-            first = flat[0].reshape((count, -1))[:, 0]
-            rows[0], rows[-1] = first.argmin(), first.argmax()
-        mixed = [a[rows].clone() for a in flat]
-        same = [a[:1].expand((n, *a.shape[1:])).clone() for a in flat]
-        self._proved = not flat or count >= n
-        whole = self._tensors(self._try_batch(mixed, seed))
-        if any(t.dim() == 0 or t.shape[0] != n for t in whole) and (flat or self.seen is None):
-            self._complain(
-                f"for {n} draws it must return a leading axis of {n}, but returned the shape "
-                f"{tuple(whole[0].shape)}"
-            )
-        if not all(map(_equal, whole, self._tensors(self._try_batch(mixed, seed)))):
-            raise ModelError(
-                f"'{self.node.name}' ({self.body.where}) gave two answers under one seed: it hides "
-                "randomness. Ask for an argument named rng."
-            )
-        for keep, change in ((slice(n // 2), slice(n // 2, n)), (slice(n // 2, n), slice(n // 2))):
-            other = [a.clone() for a in mixed]
-            for a in other:
-                a[change] = a[keep].flip(0)
-            found = self._tensors(self._try_batch(other, seed))
-            if flat and not all(
-                _equal(a[keep], b[keep]) for a, b in zip(whole, found, strict=True)
-            ):
-                self._complain(
-                    "but mixes draws: changing some draws of the batch changed the others"
-                )
-        one, two = (self._tensors(self._try_batch(same, s)) for s in (seed, seed + 1))
-        for a, b in zip(one, two, strict=True):
-            if self.node.determined and not _equal(a, b):
-                raise ModelError(
-                    f"'{self.node.name}' ({self.body.where}) is declared deterministic, but another seed "
-                    "gave another value."
-                )
-            if not _equal(a, b) and bool((a == a[:1]).all()):
-                self._complain("but shares its noise between draws: draw one number for each")
-
-    def _try_batch(self, rows, seed: int) -> Result:
-        seed_globals(seed)
-        return self._call([r.numpy().copy() if self.body.rng else r.clone() for r in rows], seed)
-
-    def _tensors(self, result: Result) -> list[Tensor]:
-        self.seen = result
-        if result.distribution is not None:
-            return list(result.distribution.parameters.values())
-        assert result.value is not None
-        return [result.value]
-
-    def _complain(self, what: str) -> None:
-        raise ModelError(
-            f"'{self.node.name}' ({self.body.where}) promises vectorized=True: {what}."
-        )
+    def _prove(self, arguments, shape, seed) -> None:
+        """Try the promise of whole batches, again once there are enough draws that differ."""
+        self.seen = prove(self.node, self.body, self._call, arguments, shape, seed)
+        self._proved = not arguments or prod(shape) >= ROWS
 
     # -- the four ways ---------------------------------------------------------------------------
 
@@ -277,14 +200,14 @@ class Caller:
                 keys, index = [()], torch.zeros(varying, dtype=torch.int64)
             else:
                 columns = torch.stack([a.expand(varying).reshape(-1) for a in arguments], dim=-1)
-                distinct, index = _distinct(columns)
+                distinct, index = distinct_rows(columns)
                 keys, index = list(map(tuple, distinct.tolist())), index.reshape(varying)
             missing = [key for key in keys if key not in self._rows]
             every = tuple(range(len(arguments)))
             if len(missing) > SINGLY and self._carried.get(every, True):
                 try:
                     return self._vmap(arguments, shape, seed, list(every))
-                except _Unfit:
+                except Unfit:
                     self._carried[every] = False
             if missing:
                 self._fill(missing, seed)
@@ -360,48 +283,8 @@ class Caller:
 
     def _stack_results(self) -> Outcome:
         if self._stacked is None or self._stacked[0] != len(self._results):
-            self._stacked = (len(self._results), self._assemble(self._results))
+            self._stacked = (len(self._results), assemble(self.node, self.body, self._results))
         return self._stacked[1]
-
-    def _assemble(self, results: Sequence[Result]) -> Outcome:
-        """One outcome with one batch axis from single results."""
-        kinds = {r.distribution is not None for r in results}
-        if len(kinds) > 1:
-            raise ModelError(
-                f"'{self.node.name}' ({self.body.where}) returns a distribution for some parents and a value for others; "
-                "wrap the value as Delta(value)."
-            )
-        if kinds == {True}:
-            try:
-                batch = stack([r.distribution for r in results])  # type: ignore[misc]
-            except ModelError as error:
-                raise ModelError(f"'{self.node.name}' ({self.body.where}): {error}.") from error
-            checked(self.node, self.body, batch)  # type: ignore[arg-type]
-            return Outcome(distribution=batch)
-        values = [r.value for r in results if r.value is not None]
-        shapes = {tuple(v.shape) for v in values}
-        if len(shapes) > 1:
-            raise ModelError(
-                f"'{self.node.name}' ({self.body.where}) returns values whose shape changes from draw to draw: "
-                f"{', '.join(str(s) for s in sorted(shapes))}."
-            )
-        floating = any(v.is_floating_point() for v in values)
-        value = torch.stack([v.to(torch.float64) if floating else v for v in values])
-        return Outcome(value=value, packing=self._packing([r.packing for r in results]))
-
-    def _packing(self, packings: Sequence[Packing | None]) -> Packing | None:
-        """One packing for all draws: equal shapes, whole numbers only where every draw has them."""
-        distinct = list(dict.fromkeys(packings))
-        if len(distinct) == 1:
-            return distinct[0]
-        known = [p for p in distinct if p is not None]
-        if len({p.shapes for p in known}) > 1:
-            raise ModelError(
-                f"'{self.node.name}' ({self.body.where}) returns outputs whose shapes change from draw to draw."
-            )
-        return Packing(
-            known[0].shapes, tuple(map(all, zip(*(p.integral for p in known), strict=True)))
-        )
 
     def _vmap(self, arguments, shape, seed, whole) -> Outcome:
         """Lift the body over the batch; whole-number parents are bound combination by combination while they are few."""
@@ -409,14 +292,14 @@ class Caller:
         before = random_state()
         whole = [i for i in whole if arguments[i].numel() > 1]
         if not whole:
-            outcome = self._lifted(arguments, shape, {})
+            outcome = lift(self.node, self.body, arguments, shape, {})
         elif self._carried.get(tuple(whole)):
-            outcome = self._lifted(arguments, shape, {})
+            outcome = lift(self.node, self.body, arguments, shape, {})
             self._audit_each(outcome, arguments, shape, whole)
         else:
             outcome = self._vmap_combinations(arguments, shape, whole)
         if before != random_state():
-            raise _Unfit("the body draws from a global random generator")
+            raise Unfit("the body draws from a global random generator")
         if outcome.distribution is not None:
             checked(self.node, self.body, outcome.distribution)  # type: ignore[arg-type]
         if self._auditing:
@@ -426,17 +309,17 @@ class Caller:
     def _vmap_combinations(self, arguments, shape, whole) -> Outcome:
         varying = torch.broadcast_shapes(*(arguments[i].shape for i in whole))
         columns = torch.stack([arguments[i].expand(varying).reshape(-1) for i in whole], dim=-1)
-        distinct, index = _distinct(columns)
+        distinct, index = distinct_rows(columns)
         if len(distinct) > BOUND and tuple(whole) not in self._carried:
             try:
-                outcome = self._lifted(arguments, shape, {})
+                outcome = lift(self.node, self.body, arguments, shape, {})
                 self._audit_each(outcome, arguments, shape, whole)
                 self._carried[tuple(whole)] = True
                 return outcome
-            except _Unfit:
+            except Unfit:
                 self._carried[tuple(whole)] = False
         if len(distinct) > max(BOUND, prod(shape) // 8):
-            raise _TooMixed(
+            raise TooMixed(
                 f"{len(distinct)} combinations of whole-number parents for {prod(shape)} calls"
             )
         constant = {
@@ -444,114 +327,16 @@ class Caller:
             for i, a in enumerate(arguments)
             if a.dim() == len(shape) and a.numel() == 1 and not a.is_floating_point()
         }
-        flat = [_flat(a, shape) for a in arguments]
+        flat = [flattened(a, shape) for a in arguments]
         owner = index.reshape(varying).expand(shape).reshape(-1)
         parts = []
         for c, combination in enumerate(distinct.tolist()):
             rows = (owner == c).nonzero()[:, 0]
             bound = constant | dict(zip(whole, combination, strict=True))
-            parts.append((rows, self._lifted([a[rows] for a in flat], (len(rows),), bound)))
-        return self._merge(parts, shape)
-
-    def _merge(self, parts, shape) -> Outcome:
-        """Parts that each serve some rows, as one outcome over the batch."""
-        if len({o.distribution is None for _, o in parts}) > 1:
-            raise ModelError(
-                f"'{self.node.name}' ({self.body.where}) returns a distribution for some parents and a value for "
-                "others; wrap the value as Delta(value)."
+            parts.append(
+                (rows, lift(self.node, self.body, [a[rows] for a in flat], (len(rows),), bound))
             )
-        if parts[0][1].distribution is None:
-            event = parts[0][1].value.shape[1:]
-            if any(o.value is None or o.value.shape[1:] != event for _, o in parts):
-                raise ModelError(
-                    f"'{self.node.name}' ({self.body.where}) returns values whose shape depends on its parents."
-                )
-            value = torch.empty(prod(shape), *event, dtype=parts[0][1].value.dtype)
-            for rows, o in parts:
-                value = value.to(torch.promote_types(value.dtype, o.value.dtype))
-                value[rows] = o.value.expand((len(rows), *event)).to(value.dtype)
-            packing = self._packing([o.packing for _, o in parts])
-            return Outcome(value=value.reshape((*shape, *event)), packing=packing)
-        distributions = [o.distribution for _, o in parts]
-        first = distributions[0]
-        alike = all(
-            isinstance(d, Distribution)
-            and d.family == first.family
-            and all(d.parameters[k].shape[1:] == v.shape[1:] for k, v in first.parameters.items())
-            for d in distributions
-        )
-        if not alike:
-            try:
-                return Outcome(
-                    distribution=Cases(shape, [(rows, o.distribution) for rows, o in parts])
-                )
-            except ModelError as error:
-                raise ModelError(f"'{self.node.name}' ({self.body.where}): {error}.") from error
-        order = torch.argsort(torch.cat([rows for rows, _ in parts]))
-        tensors = {}
-        for k in first.parameters:
-            pieces = [
-                d.parameters[k].expand((len(rows), *d.parameters[k].shape[1:]))
-                for (rows, _), d in zip(parts, distributions, strict=True)
-            ]
-            joined = torch.cat(pieces)[order]
-            tensors[k] = joined.reshape((*shape, *joined.shape[1:]))
-        return Outcome(distribution=first.lift(tensors, len(shape)))
-
-    def _lifted(self, arguments, shape, bound: dict[int, int]) -> Outcome:
-        """Nested vmap over the batch axes that any argument varies along."""
-        lead = len(shape)
-        # What does not vary over the batch is bound too: whole numbers that are one number stay plain.
-        bound = dict(bound)
-        for i, a in enumerate(arguments):
-            if i not in bound and a.dim() == lead and a.numel() == 1 and not a.is_floating_point():
-                bound[i] = int(a)
-        free = [i for i in range(len(arguments)) if i not in bound]
-        mapped = [ax for ax in range(lead) if any(arguments[i].shape[ax] != 1 for i in free)]
-        box: dict[str, Result] = {}
-
-        def once(*tensors: Tensor) -> tuple[Tensor, ...]:
-            values = [bound.get(i) for i in range(len(arguments))]
-            for i, tensor in zip(free, tensors, strict=True):
-                values[i] = tensor  # type: ignore[call-overload]
-            result = box["result"] = call(self.node, self.body, values)
-            if result.distribution is None:
-                return (result.value,)  # type: ignore[return-value]
-            if not result.distribution.family.liftable:
-                raise _Unfit(
-                    f"{result.distribution.family.name} keeps no tensors that could be lifted"
-                )
-            return tuple(result.distribution.parameters.values())
-
-        function: Callable = once
-        for ax in reversed(mapped):
-            dims = tuple(0 if arguments[i].shape[ax] != 1 else None for i in free)
-            function = torch.vmap(function, in_dims=dims)
-        inputs = []
-        for i in free:
-            keep = [ax for ax in range(lead) if arguments[i].shape[ax] != 1]
-            rest = arguments[i].shape[lead:]
-            # A copy: what a body does to its argument in place must not reach the parent's draws.
-            inputs.append(
-                arguments[i].reshape((*(arguments[i].shape[ax] for ax in keep), *rest)).clone()
-            )
-        try:
-            outputs = function(*inputs)
-        except _Unfit:
-            raise
-        except GaltonError:
-            raise
-        except (
-            Exception
-        ) as error:  # whatever a user's function raises under vmap, a single call may not
-            raise _Unfit(f"vmap cannot follow it ({_first_line(error)})") from error
-        result = box["result"]
-        sizes = [shape[ax] if ax in mapped else 1 for ax in range(lead)]
-        outputs = [o.reshape((*sizes, *o.shape[len(mapped) :])) for o in outputs]
-        if result.distribution is None:
-            return Outcome(value=outputs[0], packing=result.packing)
-        tensors = dict(zip(result.distribution.parameters, outputs, strict=True))
-        return Outcome(distribution=result.distribution.lift(tensors, lead).expand(shape))
+        return merge(self.node, self.body, parts, shape)
 
     def _single(self, arguments, shape, seed) -> Outcome:
         """One call a draw and member; exceptions are raised with a seed that replays them, or recorded."""
@@ -587,7 +372,7 @@ class Caller:
                 self.node.name,
             )
         # A failed row borrows a good row's answer, so that bodies further down never see nonsense; the mask tells.
-        outcome = self._assemble([good if r is None else r for r in results])
+        outcome = assemble(self.node, self.body, [good if r is None else r for r in results])
         repeated = numpy.random.default_rng(seed + 1).integers(0, count, size=REPEATED).tolist()
         for i in {0, count - 1, *repeated} if count > REPEATED else range(count):
             result = results[i]
@@ -636,7 +421,7 @@ class Caller:
         return value, failed | torch.isnan(value).reshape((len(value), -1)).any(dim=-1)
 
     def _batch(self, arguments, shape, seed) -> Outcome:
-        flat = [_flat(a, shape) for a in arguments]
+        flat = [flattened(a, shape) for a in arguments]
         count = prod(shape)
         seed_globals(seed)
         named: dict[str, Any] = {
@@ -651,7 +436,7 @@ class Caller:
             raise
         except Exception as error:
             raise SimulationError(
-                f"'{self.node.name}' ({self.body.where}) raised {type(error).__name__}: {_first_line(error)}, for a batch of "
+                f"'{self.node.name}' ({self.body.where}) raised {type(error).__name__}: {first_line(error)}, for a batch of "
                 f"{count} draws with seed {seed}.",
                 self.node.name,
                 seed,
@@ -661,8 +446,10 @@ class Caller:
             if any(t.dim() == 0 or len(t) != count for t in tensors.values()):
                 if flat:
                     sizes = ", ".join(str(tuple(t.shape)) for t in tensors.values())
-                    self._complain(
-                        f"for {count} draws its parameters need a leading axis of {count}; they have {sizes}"
+                    complain(
+                        self.node,
+                        self.body,
+                        f"for {count} draws its parameters need a leading axis of {count}; they have {sizes}",
                     )
                 return Outcome(
                     distribution=result.distribution.lift(
@@ -702,7 +489,7 @@ class Caller:
         """One row for each combination of whole numbers that was not met before; a sample of very many."""
         varying = torch.broadcast_shapes(*(arguments[i].shape for i in whole))
         columns = torch.stack([arguments[i].expand(varying).reshape(-1) for i in whole], dim=-1)
-        distinct, index = _distinct(columns)
+        distinct, index = distinct_rows(columns)
         keys = list(map(tuple, distinct.tolist()))
         new = [c for c, key in enumerate(keys) if key not in self._audited]
         if not new:
@@ -735,16 +522,16 @@ class Caller:
             else:
                 continue  # each part of Cases was lifted and is compared by family below it
             if not same_result(single, batch, exactly=False):
-                raise _Unfit(f"the lifted call disagreed with a single call at draw {where[0]}")
+                raise Unfit(f"the lifted call disagreed with a single call at draw {where[0]}")
 
     def _call(self, arguments, seed: int | None, draw: int | None = None) -> Result:
         try:
-            return call(self.node, self.body, [_fresh(v) for v in arguments], seed)
+            return call(self.node, self.body, [fresh(v) for v in arguments], seed)
         except GaltonError:
             raise
         except Exception as error:
             given = ", ".join(
-                f"{e.argument}={_short(v)}"
+                f"{e.argument}={short(v)}"
                 for e, v in zip(self.body.parents, arguments, strict=True)
             )
             at = "" if draw is None else f" at draw {draw}"
@@ -756,7 +543,7 @@ class Caller:
             if self._moves and seed is not None and not self.body.rng:
                 replay = f" Replay it after numpy.random.seed({seed % 2**32})."
             raise SimulationError(
-                f"'{self.node.name}' ({self.body.where}) raised {type(error).__name__}: {_first_line(error)}{at}, called with "
+                f"'{self.node.name}' ({self.body.where}) raised {type(error).__name__}: {first_line(error)}{at}, called with "
                 f"({given}).{replay}",
                 self.node.name,
                 seed,
@@ -768,7 +555,7 @@ class Caller:
         row = []
         for a in arguments:
             at = tuple(int(k) if a.shape[ax] != 1 else 0 for ax, k in enumerate(where))
-            row.append(_plain(a[at], python))
+            row.append(plain(a[at], python))
         return row
 
     def _column(self, a: Tensor, shape, python: bool) -> list:
@@ -778,58 +565,3 @@ class Caller:
         if a.dim() == lead and (python or not a.is_floating_point()):
             return flat.tolist()
         return list(flat.numpy()) if python else list(flat)
-
-
-def _fresh(value):
-    """A copy of what a body could change in place."""
-    if type(value) is Tensor:  # a watched tensor is a copy already, and would notice this one
-        return value.clone()
-    return value.copy() if isinstance(value, numpy.ndarray) else value
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and bool(torch.allclose(a, b, rtol=1e-9, atol=0, equal_nan=True))
-
-
-def _flat(a: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """An argument for every call of the batch, `(calls, *rest)`."""
-    rest = a.shape[len(shape) :]
-    return a.expand((*shape, *rest)).reshape((-1, *rest))
-
-
-def _plain(value: Tensor, python: bool):
-    """Whole numbers as Python integers; for `rng` bodies NumPy arrays and Python scalars; tensors otherwise."""
-    if value.dim() == 0 and (python or not value.is_floating_point()):
-        return value.item()
-    return value.numpy() if python else value
-
-
-def _distinct(columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Distinct rows of a matrix of integers, `(distinct, columns)`, and for each row which one it is."""
-    low = columns.amin(dim=0)
-    spans = (columns.amax(dim=0) - low + 1).tolist()
-    if prod(spans) > 2**20:
-        distinct, index = torch.unique(columns, dim=0, return_inverse=True)
-        return distinct, index
-    code = torch.zeros(len(columns), dtype=torch.int64)
-    for k, span in enumerate(spans):
-        code = code * span + (columns[:, k] - low[k])
-    present = torch.bincount(code, minlength=prod(spans)).nonzero()[:, 0]
-    lookup = torch.empty(prod(spans), dtype=torch.int64)
-    lookup[present] = torch.arange(len(present))
-    rest, digits = present, []
-    for span in reversed(spans):
-        digits.append(rest % span)
-        rest = rest // span
-    distinct = torch.stack(digits[::-1], dim=-1) + low
-    return distinct, lookup[code]
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__
-
-
-def _short(value) -> str:
-    text = str(value.tolist()) if isinstance(value, Tensor | numpy.ndarray) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -17,10 +17,11 @@ from torch import Tensor
 from ..errors import ModelError, QueryError
 from ..graph import Body, Graph, Node, Parent
 from ..graph.closure import changed_since
-from .caller import Caller, Outcome
+from .caller import Caller
 from .calling import Packing
 from .cases import Cases
 from .data import Data
+from .outcome import Outcome
 
 __all__ = ["Facts", "Mechanism", "Window"]
 
