@@ -329,9 +329,10 @@ class Caller:
         }
         flat = [flattened(a, shape) for a in arguments]
         owner = index.reshape(varying).expand(shape).reshape(-1)
+        counts = torch.bincount(owner, minlength=len(distinct)).tolist()
+        grouped = torch.argsort(owner, stable=True).split(counts)
         parts = []
-        for c, combination in enumerate(distinct.tolist()):
-            rows = (owner == c).nonzero()[:, 0]
+        for rows, combination in zip(grouped, distinct.tolist(), strict=True):
             bound = constant | dict(zip(whole, combination, strict=True))
             parts.append(
                 (rows, lift(self.node, self.body, [a[rows] for a in flat], (len(rows),), bound))

@@ -79,7 +79,9 @@ def test_a_chain_is_one_node_and_still_separates():
     model = ppl.Model("m")
     day = model.plate("day", 5, ordered=True)
     model.latent(lambda: Bernoulli(0.5), name="bias")
-    model.latent(lambda previous, bias: Bernoulli(0.5), name="s", plate=day, start=lambda: Bernoulli(0.5))
+    model.latent(
+        lambda previous, bias: Bernoulli(0.5), name="s", plate=day, start=lambda: Bernoulli(0.5)
+    )
     model.observed(lambda s: Bernoulli(0.5), name="x", plate=day)
     model.observed(lambda s: Bernoulli(0.5), name="y", plate=day)
     graph = model.graph

@@ -68,7 +68,11 @@ def test_exact_answers_print_no_monte_carlo_digits_and_others_print_their_error(
 
 def test_the_certificate_of_parts_is_the_worst():
     """U below A, whatever the order."""
-    parts = [Certificate("A", "exact"), Certificate("U", "unverified", {"simulations": 10}), Certificate("B", "chains")]
+    parts = [
+        Certificate("A", "exact"),
+        Certificate("U", "unverified", {"simulations": 10}),
+        Certificate("B", "chains"),
+    ]
     for order in (parts, parts[::-1]):
         assert worst(order).grade == "U"
         assert worst(order).checks == {"simulations": 10}
