@@ -73,6 +73,13 @@ def compile(
     partial = frozenset(n for n in data.observed if data.missing(n))
     ask = resolve_ask(graph, of, names, partial)
     pruned_graph, pruned = prune(graph, ask, names)
+    for node in pruned_graph.nodes.values():
+        if node.is_input and node.body is not None and node.name not in data.inputs:
+            raise QueryError(
+                f"Input '{node.name}' is not given: pass it with the observation, or as "
+                f"inputs={{'{node.name}': ...}}. Its range serves model.simulate; preparing for a whole "
+                "range of inputs has no engine in this version."
+            )
     mechanism = probe(pruned_graph, data)
     if observation is not None:
         observation = data = check_observation(pruned_graph, mechanism, data)

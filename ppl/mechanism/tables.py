@@ -109,6 +109,8 @@ class Tables:
         """Values reachable along a chain: those of the start, then of every step, until nothing new appears."""
         plate = self.graph.chain_plate(group[0])
         assert plate is not None
+        # A member of the group that is observed with values that only the data know is context, not a variable.
+        group = tuple(name for name in group if self._enumerable(name))
         for _ in range(self.mechanism.sizes[plate] + 1):
             before = {name: len(self._domains.get(name, ())) for name in group}
             for name in group:

@@ -201,3 +201,54 @@ def test_predict_keeps_what_was_learned_and_takes_new_inputs():
     new = found.predict(x=[10.0, 20.0], n=500)["y"]
     assert new.shape == (500, 2)
     assert new.mean(dim=0).tolist() == pytest.approx([20.0, 40.0], abs=5 * 0.1 / 500**0.5)
+
+
+def test_states_that_look_back_at_what_was_seen():
+    """z_t depends on y_(t-1), which is continuous and observed: every step has its own context."""
+    model = ppl.Model("m")
+    day = model.plate("day", 4, ordered=True)
+    model.latent(
+        lambda last: Bernoulli(torch.sigmoid(last)),
+        name="z",
+        plate=day,
+        parents={"last": ppl.previous("y")},
+        start=lambda: Bernoulli(0.5),
+    )
+    model.observed(lambda z: Normal(z, 1.0), name="y", plate=day)
+    y = np.array([0.0, 1.0, -1.0, 2.0])
+    prior = np.array([0.5, *(1 / (1 + np.exp(-y[:-1])))])
+    odds = prior / (1 - prior) * np.exp(-0.5 * ((y - 1) ** 2 - y**2))
+    found = ppl.infer(model, {"y": y})["z"].probs[:, 1]
+    assert found.tolist() == pytest.approx((odds / (1 + odds)).tolist())
+    plan = ppl.compile(model, ["y"])
+    assert plan.posterior({"y": y})["z"].probs[:, 1].tolist() == pytest.approx(found.tolist())
+
+
+def test_an_input_with_a_range_is_drawn_by_simulate_and_asked_for_by_infer():
+    """A range is no value: the answer would be for no dose in particular."""
+    model = ppl.Model("m")
+    model.input(lambda: Integers(1, 3), name="dose")
+    model.theta(lambda: Integers(0, 2), name="k")
+    model.observed(lambda k, dose: Normal(k * dose, 1), name="y")
+    assert set(model.simulate(200)["dose"].unique().tolist()) == {1, 2, 3}
+    with pytest.raises(ppl.QueryError, match="Input 'dose' is not given"):
+        ppl.infer(model, {"y": 2.0})
+    found = ppl.infer(model, {"y": 2.0, "dose": 2})["k"].probs
+    weights = np.exp(-0.5 * (2.0 - 2 * np.arange(3)) ** 2)
+    assert found.tolist() == pytest.approx((weights / weights.sum()).tolist())
+
+
+def test_nested_plates_align_and_aggregate():
+    """A pupil sees its own school; a school sees its pupils along the leading axis; outside, all schools."""
+    model = ppl.Model("m")
+    school, pupil = model.plate("school", 3), model.plate("pupil", 2)
+    model.latent(lambda: Normal(0, 1), name="effect", plate=school)
+    model.observed(lambda effect: Normal(effect, 0.1), name="score", plate=(school, pupil))
+    model.deterministic(lambda score: score.mean(0), name="average", plate=school)
+    model.deterministic(lambda effect: effect.max(), name="best")
+    draws = model.simulate(50)
+    assert draws["score"].shape == (50, 3, 2)
+    assert torch.allclose(draws["average"], draws["score"].mean(dim=2))
+    assert torch.allclose(draws["best"], draws["effect"].max(dim=1).values)
+    residual = draws["score"] - draws["effect"].unsqueeze(2)
+    assert float(residual.std()) == pytest.approx(0.1, abs=5 * 0.1 / (2 * 300) ** 0.5)

@@ -33,7 +33,7 @@ def test_probabilities_are_asked_for_by_value_or_label():
     sky = ppl.infer(model, {})["sky"]
     assert float(sky.prob("wet")) == float(sky.prob(1)) == pytest.approx(0.25)
     assert repr(sky) == "sky: dry 0.75, wet 0.25 (exact)"
-    with pytest.raises(ppl.QueryError, match="no state 'wett'.*'wet'"):
+    with pytest.raises(ppl.QueryError, match=r"no state 'wett'.*'wet'"):
         sky.prob("wett")
     with pytest.raises(ppl.QueryError, match="never takes"):
         sky.prob(2)
