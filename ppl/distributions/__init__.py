@@ -2,14 +2,36 @@
 
 Lists, arrays and numbers become float64 tensors; probability rows are checked; true zeros stay zero; axes left on one draw's distribution become part of
 its event, so that `Normal([0, 0, 0], 1)` is a vector of three.
+
+======================  ============================================================================
+finite                  Bernoulli, Categorical, OneHotCategorical, Binomial, BetaBinomial, Integers
+counts                  Poisson, ZeroInflatedPoisson, Geometric, NegativeBinomial, NegativeBinomial2
+counts of categories    Multinomial, DirichletMultinomial
+real                    Normal, StudentT, Cauchy, Laplace, Logistic, Gumbel
+positive                LogNormal, HalfNormal, HalfCauchy, Exponential, Gamma, InverseGamma, Chi2,
+                        Weibull, Pareto
+an interval             Uniform, Beta, VonMises
+vectors and matrices    Dirichlet, MultivariateNormal, LKJCholesky
+made from others        Truncated, Censored
+of one's own            Delta, Density
+======================  ============================================================================
 """
 
 from .adopt import adopt
-from .bounded import Censored, Density, Truncated
+from .bounded import Censored, Truncated
+from .counts import (
+    BetaBinomial,
+    DirichletMultinomial,
+    Multinomial,
+    NegativeBinomial,
+    NegativeBinomial2,
+    Poisson,
+    ZeroInflatedPoisson,
+)
+from .density import Density
 from .distribution import Distribution, Family
 from .families import (
     Beta,
-    BetaBinomial,
     Cauchy,
     Chi2,
     Dirichlet,
@@ -23,18 +45,13 @@ from .families import (
     LKJCholesky,
     Logistic,
     LogNormal,
-    Multinomial,
     MultivariateNormal,
-    NegativeBinomial,
-    NegativeBinomial2,
     Normal,
     Pareto,
-    Poisson,
     StudentT,
     Uniform,
     VonMises,
     Weibull,
-    ZeroInflatedPoisson,
 )
 from .finite import Bernoulli, Binomial, Categorical, Delta, Geometric, Integers, OneHotCategorical
 
@@ -50,6 +67,7 @@ __all__ = [
     "Delta",
     "Density",
     "Dirichlet",
+    "DirichletMultinomial",
     "Distribution",
     "Exponential",
     "Family",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import families, finite
+from . import counts, families, finite
 from .distribution import Distribution, Family
 
 __all__ = ["adopt"]
@@ -42,6 +42,11 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "Geometric": ("probs",),
     "BetaBinomial": ("concentration1", "concentration0", "total_count"),
     "ZeroInflatedPoisson": ("rate", "gate"),
+    "Multinomial": ("total_count", "probs"),
+    "DirichletMultinomial": ("concentration", "total_count"),
+    "NegativeBinomial": ("total_count", "probs"),
+    "LKJCholesky": ("dim", "concentration"),
+    "MultivariateNormal": ("loc", "scale_tril"),
 }
 
 
@@ -59,15 +64,41 @@ def adopt(thing: Any) -> Distribution | None:
     if not isinstance(thing, torch.distributions.Distribution):
         return None
     inner = thing
-    while type(inner).__name__ in ("Independent", "ReshapedDistribution"):
+    while type(inner).__name__ in ("Independent", "ExpandedDistribution"):
         inner = inner.base_dist  # type: ignore[attr-defined]
     name = type(inner).__name__
     if name in KNOWN and type(inner).__module__.startswith(("torch.", "pyro.")):
-        maker = getattr(finite, name, None) or getattr(families, name)
-        made = maker(**{k: getattr(inner, k) for k in KNOWN[name]})
-        if made.event_shape == thing.batch_shape + thing.event_shape:
+        maker = next(getattr(m, name) for m in (finite, counts, families) if hasattr(m, name))
+        made = _expanded(maker(**_arguments(inner, KNOWN[name])), thing)
+        if made is not None:
             return made
     return _foreign(thing)
+
+
+def _arguments(inner: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Constructor arguments, as the object was given them: probabilities made from logits have lost digits."""
+    found = {}
+    for name in names:
+        by_logits = name == "probs" and "logits" in vars(inner) and "probs" not in vars(inner)
+        found["logits" if by_logits else name] = getattr(inner, "logits" if by_logits else name)
+    return found
+
+
+def _expanded(made: Distribution, thing: Any) -> Distribution | None:
+    """Ours with the shape of theirs, whose `expand` may be kept apart from the tensors; `None` if it does not fit."""
+    event = thing.batch_shape + thing.event_shape
+    if made.event_shape == event:
+        return made
+    own = event[: len(event) - len(made._base_event)]
+    try:
+        tensors = {
+            k: t.expand((*own, *t.shape[t.dim() - made.family.ranks[k] :]))
+            for k, t in made.parameters.items()
+        }
+    except RuntimeError:
+        return None
+    grown = Distribution(made.family, tensors)
+    return grown if grown.event_shape == event else None
 
 
 def _foreign(thing: Any) -> Distribution:
@@ -108,7 +139,9 @@ def _complaint(thing: Any) -> str | None:
 
 
 def _scored(base: Any, x: Tensor) -> Tensor:
-    inside = base.support.check(x)
+    inside = base.support.check(x) & torch.isfinite(x).reshape(
+        (*x.shape[: x.dim() - base.support.event_dim], -1)
+    ).all(-1)
     if bool(inside.all()):
         return base.log_prob(x).to(torch.float64)
     safe = torch.where(

@@ -1,4 +1,4 @@
-"""Truncated, censored, and one's own: distributions made from others."""
+"""Truncated and censored: distributions made from others."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-import numpy
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from ..errors import DistributionError
 from .distribution import Distribution, Family
-from .tails import TAILS, log1mexp, log_difference
+from .domain import whole_numbers
+from .tails import TAILS, log_difference
 from .tensors import broadcast, to_tensor
 
-__all__ = ["Censored", "Density", "Truncated"]
+__all__ = ["Censored", "Truncated"]
 
 Parameters = Mapping[str, Tensor]
+
+#: The logarithm of the largest probability below one: rounding must not send a draw to infinity.
+NEARLY_ONE = -(2.0**-53)
 
 
 def Truncated(base: Distribution, low: Any = None, high: Any = None) -> Distribution:
@@ -66,52 +69,81 @@ def _bounded(
             f"{name} needs a cdf, which {inner.family.name} has not here; bases are {', '.join(TAILS)}."
         )
     tensors = dict(inner.parameters)
-    shape = inner._leading
     tensors["lower"] = to_tensor(-torch.inf if low is None else low, name, "low")
     tensors["upper"] = to_tensor(torch.inf if high is None else high, name, "high")
     made = family(inner.family)
-    del shape
     return Distribution(made, broadcast(tensors, dict(made.ranks), name))
 
 
+def _inner(q: Parameters) -> dict[str, Tensor]:
+    return {k: v for k, v in q.items() if k not in ("lower", "upper")}
+
+
 def _base(family: Family, q: Parameters) -> Distribution:
-    tensors = {k: v for k, v in q.items() if k not in ("lower", "upper")}
-    some = next(iter(tensors.values()))
-    # Every axis counts as lifted: nothing is summed and nothing is checked again.
-    return (
-        Distribution(family, tensors, max(some.dim(), 1))
-        if some.dim()
-        else Distribution(family, tensors, 0)
+    """The base with every axis lifted: nothing is summed."""
+    return Distribution(family, _inner(q), q["lower"].dim())
+
+
+def _tail(family: Family, q: Parameters, x: Tensor, below: bool) -> Tensor:
+    """log P(X ≤ x) or log P(X > x), where x may be infinite.
+
+    An infinite x makes the gradients of every formula NaN, chosen or not; a finite stand-in takes its place.
+    """
+    stand_in = q.get("loc", torch.ones_like(x))
+    if family.name == "LogNormal":
+        stand_in = torch.ones_like(x)
+    if family.name == "Uniform":
+        stand_in = (q["low"] + q["high"]) / 2
+    open_end = torch.isinf(x)
+    tails = TAILS[family.name]
+    mass = (tails.log_cdf if below else tails.log_sf)(
+        q, torch.where(open_end, stand_in.detach(), x)
     )
+    at_end = torch.where((x > 0) == below, 0.0, -torch.inf).to(mass.dtype)
+    return torch.where(open_end, at_end, mass)
+
+
+def _before(family: Family, q: Parameters) -> Tensor:
+    """The last value that is cut off on the left."""
+    return q["lower"].ceil() - 1 if family.discrete else q["lower"]
 
 
 def _log_below(family: Family, q: Parameters) -> Tensor:
     """log P(X < lower)."""
-    lower = q["lower"] - 1 if family.discrete else q["lower"]
-    return TAILS[family.name].log_cdf(q, lower)
+    return _tail(family, q, _before(family, q), True)
 
 
 def _log_from(family: Family, q: Parameters) -> Tensor:
     """log P(X ≥ lower)."""
-    lower = q["lower"] - 1 if family.discrete else q["lower"]
-    return TAILS[family.name].log_sf(q, lower)
+    return _tail(family, q, _before(family, q), False)
+
+
+def _log_beyond(family: Family, q: Parameters) -> Tensor:
+    """log P(X > upper)."""
+    return _tail(family, q, q["upper"], False)
 
 
 def _log_mass(family: Family, q: Parameters) -> Tensor:
     """log P(lower ≤ X ≤ upper), from whichever tail keeps the digits."""
-    tails = TAILS[family.name]
-    upper_cdf, upper_sf = tails.log_cdf(q, q["upper"]), tails.log_sf(q, q["upper"])
+    upper_cdf, upper_sf = _tail(family, q, q["upper"], True), _log_beyond(family, q)
     below, above = _log_below(family, q), _log_from(family, q)
     by_cdf, by_sf = log_difference(upper_cdf, below), log_difference(above, upper_sf)
     return torch.where(above < below, by_sf, by_cdf)
 
 
-def _demand(family: Family) -> Callable[[Parameters], str | None]:
+def _demand(family: Family, censored: bool = False) -> Callable[[Parameters], str | None]:
     def demand(q: Parameters) -> str | None:
-        inner = {k: v for k, v in q.items() if k not in ("lower", "upper")}
-        Distribution(family, inner, 0).check()
-        if bool((q["lower"] > q["upper"]).any()):
-            return "has low > high"
+        Distribution(family, _inner(q), 0).check()
+        bad = q["lower"] > q["upper"]
+        if bool(bad.any()):
+            low, high = float(q["lower"][bad][0]), float(q["upper"][bad][0])
+            return f"has low > high ({low:g} and {high:g})"
+        if censored:
+            edges = torch.stack([q["lower"], q["upper"]])
+            broken = torch.isfinite(edges) & (edges != edges.round())
+            if family.discrete and bool(broken.any()):
+                return f"counts, and was given an edge at {float(edges[broken][0]):g}"
+            return None
         if bool(torch.isneginf(_log_mass(family, q)).any()):
             return "keeps a window in which the base has no mass"
         return None
@@ -135,15 +167,16 @@ def _truncated(family: Family) -> Family:
         mass, right = _log_mass(family, q), _log_from(family, q) < _log_below(family, q)
         # A share u of the mass, counted from the side on which the tail is small.
         log_cdf = torch.logaddexp(_log_below(family, q), u.log() + mass)
-        log_sf = torch.logaddexp(tails.log_sf(q, q["upper"]), u.log() + mass)
+        log_sf = torch.logaddexp(_log_beyond(family, q), u.log() + mass)
         x = torch.where(
-            right, tails.from_sf(q, log_sf.clamp(max=0)), tails.from_cdf(q, log_cdf.clamp(max=0))
+            right,
+            tails.from_sf(q, log_sf.clamp(max=NEARLY_ONE)),
+            tails.from_cdf(q, log_cdf.clamp(max=NEARLY_ONE)),
         )
         return torch.minimum(torch.maximum(x, q["lower"]), q["upper"])
 
-    def values(q: Parameters) -> Tensor:
-        low = max(float(q["lower"].min()), 0.0)
-        return torch.arange(int(numpy.ceil(low)), int(q["upper"].max()) + 1)
+    def values(q: Parameters) -> Tensor | None:
+        return _window(family, q, q["lower"].ceil())
 
     def support(q: Parameters) -> Any:
         outer = _base(family, q).support
@@ -152,9 +185,9 @@ def _truncated(family: Family) -> Family:
         if family.discrete:
             low = torch.clamp(low, min=0).ceil()
             return (
-                constraints.greater_than_eq(low)
+                type(constraints.nonnegative_integer)(low)
                 if bool(torch.isinf(high).any())
-                else constraints.integer_interval(low, high)
+                else constraints.integer_interval(low, high.floor())
             )
         if bool(torch.isinf(low).all()):
             return (
@@ -179,23 +212,31 @@ def _truncated(family: Family) -> Family:
     )
 
 
+def _window(family: Family, q: Parameters, low: Tensor, edges: str = "open") -> Tensor | None:
+    """The whole numbers of the window, within the base's; `None` when there is no last one."""
+    high = q["upper"].floor()
+    if "total_count" in q and family.name == "Binomial":
+        high = torch.minimum(high, q["total_count"])
+        if edges == "closed":
+            high = torch.maximum(high, low)
+    return whole_numbers(low.clamp(min=0), torch.maximum(high, low.clamp(min=0)))
+
+
 def _search(family: Family, q: Parameters, shape: tuple[int, ...]) -> Tensor:
-    """Draws where the cdf has no inverse: bisection on log P, to the last whole number or 1e-12 of the range."""
+    """Draws where the cdf has no inverse: bisection on log P, to the last whole number or to 1e-14 of the draw."""
     tails = TAILS[family.name]
     full = (*shape, *q["lower"].shape)
     u = torch.rand(full, dtype=torch.float64).clamp(min=1e-300)
     mass, right = _log_mass(family, q), _log_from(family, q) < _log_below(family, q)
     from_left = torch.logaddexp(_log_below(family, q), u.log() + mass)
-    from_right = torch.logaddexp(tails.log_sf(q, q["upper"]), u.log() + mass)
-    low = (
-        torch.where(torch.isinf(q["lower"]), torch.zeros_like(q["lower"]), q["lower"])
-        .clamp(min=0)
-        .expand(full)
-        .clone()
+    from_right = torch.logaddexp(_log_beyond(family, q), u.log() + mass)
+    # All bases without an inverse start at zero.
+    low = q["lower"].clamp(min=0).expand(full).clone()
+    low = low.ceil() - 1 if family.discrete else low.clamp(min=1e-300)
+    high = torch.where(torch.isinf(q["upper"]), low.abs() * 2 + 64, q["upper"].expand(full))
+    high = (
+        high.floor() if family.discrete else high.clamp(max=1.0) if family.name == "Beta" else high
     )
-    if family.discrete:
-        low = low - 1
-    high = torch.where(torch.isinf(q["upper"]), low.abs() * 2 + 64, q["upper"].expand(full)).clone()
 
     def past(x: Tensor) -> Tensor:
         # A rounding error at the far edge must not send the search away for ever, hence the upper bound below.
@@ -206,24 +247,30 @@ def _search(family: Family, q: Parameters, shape: tuple[int, ...]) -> Tensor:
         if not bool(short.any()):
             break
         high = torch.where(short, torch.minimum(high * 2 + 1, q["upper"].expand(full)), high)
-    for _ in range(100):
-        middle = ((low + high) / 2).floor() if family.discrete else (low + high) / 2
+    for _ in range(130):
+        middle = (low + high) / 2
+        # By ratios while the ends are of different size, so that tiny draws keep their digits too.
+        middle = (
+            middle.floor()
+            if family.discrete
+            else torch.where(high > 2 * low, low.sqrt() * high.sqrt(), middle)
+        )
         beyond = past(middle)
         low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
-        if bool((high - low <= (1.0 if family.discrete else 1e-12)).all()):
+        if bool((high - low <= (1.0 if family.discrete else 1e-14 * high)).all()):
             break
     return high
 
 
 @cache
 def _censored(family: Family) -> Family:
-    tails = TAILS[family.name]
-
     def score(q: Parameters, x: Tensor) -> Tensor:
         inner = _base(family, q).log_prob(x)
         edge = q["upper"] - 1 if family.discrete else q["upper"]
-        scores = torch.where(x == q["lower"], tails.log_cdf(q, q["lower"]), inner)
-        scores = torch.where(x == q["upper"], tails.log_sf(q, edge), scores)
+        scores = torch.where(x == q["lower"], _tail(family, q, q["lower"], True), inner)
+        scores = torch.where(x == q["upper"], _tail(family, q, edge, False), scores)
+        # One point, all of the mass.
+        scores = torch.where(q["lower"] == q["upper"], torch.zeros_like(scores), scores)
         outside = (x < q["lower"]) | (x > q["upper"])
         return torch.where(outside, torch.full_like(scores, -torch.inf), scores)
 
@@ -231,8 +278,9 @@ def _censored(family: Family) -> Family:
         x = _base(family, q).sample(shape).to(torch.float64)
         return torch.minimum(torch.maximum(x, q["lower"]), q["upper"])
 
-    def values(q: Parameters) -> Tensor:
-        return torch.arange(int(max(float(q["lower"].min()), 0.0)), int(q["upper"].max()) + 1)
+    def values(q: Parameters) -> Tensor | None:
+        # The edges are values even where the base ends before them.
+        return _window(family, q, q["lower"], "closed")
 
     return Family(
         f"Censored[{family.name}]",
@@ -242,66 +290,19 @@ def _censored(family: Family) -> Family:
         draw=draw,
         values=values if family.discrete else None,
         support=lambda q: _closed(_base(family, q).support, q),
-        demand=_demand(family),
+        demand=_demand(family, censored=True),
         event=lambda q: (),
     )
 
 
 def _closed(support: Any, q: Parameters) -> Any:
     """A censored value lies in the base's support or on an edge of the window."""
-    low = torch.maximum(q["lower"], torch.as_tensor(getattr(support, "lower_bound", -torch.inf)))
-    return constraints.interval(low.min(), q["upper"].max())
-
-
-def Density(
-    log_prob: Callable[[Tensor], Any],
-    sample: Callable[[numpy.random.Generator], Any],
-    support: Any = constraints.real,
-) -> Distribution:
-    """One's own distribution.
-
-    Args:
-        log_prob: The log density of one value, normalised.
-        sample: One draw, from a seeded generator.
-        support: A `torch.distributions.constraints` object.
-
-    Example:
-        >>> half = Density(lambda x: torch.log(2 * x), lambda rng: rng.random() ** 0.5, constraints.unit_interval)
-        >>> round(float(half.log_prob(0.5)), 6)
-        0.0
-    """
-    event = tuple(torch.as_tensor(sample(numpy.random.default_rng(0))).shape)
-
-    def score(q: Parameters, x: Tensor) -> Tensor:
-        rows = x.reshape((-1, *event))
-        inside = support.check(rows)
-        inside = inside.reshape((len(rows), -1)).all(-1)
-        scored = [
-            torch.as_tensor(log_prob(row), dtype=torch.float64).reshape(())
-            if bool(ok)
-            else torch.tensor(-torch.inf, dtype=torch.float64)
-            for row, ok in zip(rows, inside, strict=True)
-        ]
-        return torch.stack(scored).reshape(x.shape[: x.dim() - len(event)])
-
-    def draw(q: Parameters, shape: tuple[int, ...]) -> Tensor:
-        count = int(numpy.prod(shape, dtype=int))
-        seeds = torch.randint(2**62, (count,)).tolist()
-        values = [
-            torch.as_tensor(sample(numpy.random.default_rng(s)), dtype=torch.float64) for s in seeds
-        ]
-        return torch.stack(values).reshape((*shape, *event))
-
-    family = Family(
-        "Density",
-        {"none": 0},
-        score=score,
-        draw=draw,
-        support=lambda q: support,
-        event=lambda q: event,
-        liftable=False,
-    )
-    return Distribution(family, {"none": torch.zeros((), dtype=torch.float64)})
-
-
-del log1mexp
+    start = torch.as_tensor(getattr(support, "lower_bound", -torch.inf))
+    low = torch.maximum(q["lower"], start.to(q["lower"].dtype)).min()
+    high = q["upper"].max()
+    if getattr(support, "is_discrete", False):
+        whole = type(constraints.nonnegative_integer)(low)
+        return whole if bool(torch.isinf(high)) else constraints.integer_interval(low, high)
+    if bool(torch.isinf(high)):
+        return constraints.real if bool(torch.isinf(low)) else constraints.greater_than_eq(low)
+    return constraints.interval(low, high)

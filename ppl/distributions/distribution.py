@@ -6,10 +6,8 @@ only when something is computed.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import torch
@@ -17,11 +15,12 @@ from torch import Tensor
 from torch.distributions import constraints, transform_to
 
 from ..errors import DistributionError
+from .checks import check
+from .domain import component_values
+from .tails import TAILS
+from .tensors import to_tensor
 
 __all__ = ["Distribution", "Family"]
-
-#: The largest product of independent finite components whose values are enumerated.
-LARGEST_DOMAIN = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +35,9 @@ class Family:
         rows: Parameters that are rows of probabilities.
         score: log_prob where Pyro's is not exact, of (parameters, value).
         draw: Sampling where Pyro's is slow or clamps, of (parameters, shape).
-        values: The values of one component for finite families, `(cardinality, *event)`, of (parameters).
+        values: The values of one component for finite families, sorted, `(cardinality, *event)`, of (parameters of that
+            component); `None` when these parameters make them infinite or too many.
+        moments: Mean and variance, of (parameters), where Pyro has none or is not exact.
         support: The support, of (parameters), where it is not Pyro's.
         demand: Checks beyond the constraints: returns a sentence or `None`, of (parameters).
         liftable: Whether the tensors say everything, so that they can be batched.
@@ -49,7 +50,8 @@ class Family:
     rows: tuple[str, ...] = ()
     score: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
     draw: Callable[[Mapping[str, Tensor], tuple[int, ...]], Tensor] | None = None
-    values: Callable[[Mapping[str, Tensor]], Tensor] | None = None
+    values: Callable[[Mapping[str, Tensor]], Tensor | None] | None = None
+    moments: Callable[[Mapping[str, Tensor]], tuple[Tensor, Tensor]] | None = None
     support: Callable[[Mapping[str, Tensor]], Any] | None = None
     demand: Callable[[Mapping[str, Tensor]], str | None] | None = None
     event: Callable[[Mapping[str, Tensor]], tuple[int, ...]] | None = None
@@ -164,46 +166,110 @@ class Distribution:
     @property
     def finite(self) -> bool:
         """Whether the values can be enumerated."""
+        return self._components() is not None
+
+    def _components(self) -> list[Tensor] | None:
         if self.family.values is None:
-            return False
-        components = prod(self._own)
-        if components <= 1:
-            return True
-        return len(self.family.values(self.parameters)) ** components <= LARGEST_DOMAIN
+            return None
+        family = self.family
+        return component_values(
+            family.values,  # type: ignore[arg-type]
+            self.parameters,
+            family.ranks,
+            self.lifted,
+            tuple(self._own),
+        )
 
     def domain(self) -> Tensor:
-        """Every value of a finite distribution, over all lifted rows, sorted, `(cardinality, *event)`."""
-        if not self.finite or self.family.values is None:
+        """Every value of a finite distribution, over all lifted rows, sorted, `(cardinality, *event)`.
+
+        Example:
+            >>> from ppl.distributions import Binomial
+            >>> Binomial([1, 2], 0.5).domain().tolist()
+            [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+        """
+        parts = self._components()
+        if parts is None:
             raise DistributionError(f"{self.family.name} has no finite set of values.")
-        values = self.family.values(self.parameters)
-        components = prod(self._own)
         if not self._own:
-            return values
-        index = torch.tensor(list(itertools.product(range(len(values)), repeat=components)))
-        return values[index].reshape((len(index), *self.event_shape))
+            return parts[0]
+        grid = torch.meshgrid(*(torch.arange(len(part)) for part in parts), indexing="ij")
+        columns = [part[i.reshape(-1)] for part, i in zip(parts, grid, strict=True)]
+        return torch.stack(columns, dim=1).reshape((-1, *self.event_shape))
 
     @property
     def mean(self) -> Tensor:
-        """The mean, `(*batch, *event)`."""
-        return self._expectation(lambda x: x) if self.family.values else self.to_torch().mean
+        """The mean, `(*batch, *event)`.
+
+        Raises:
+            DistributionError: If it is not known.
+        """
+        return self._moment("mean", 0)
 
     @property
     def variance(self) -> Tensor:
-        """The variance, `(*batch, *event)`."""
-        if not self.family.values:
-            return self.to_torch().variance
-        return self._expectation(lambda x: x**2) - self.mean**2
+        """The variance of each entry, `(*batch, *event)`.
 
-    def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """Of each component of a finite distribution, summed over its values."""
-        assert self.family.values is not None
-        values = self.family.values(self.parameters).to(torch.float64)
-        event = values.dim() - 1
-        lead = len(self._leading)
-        spread = values.reshape((len(values), *[1] * lead, *values.shape[1:]))
-        whole = Distribution(self.family, self.parameters, max(lead, 1) if lead else 0)
-        weights = whole.log_prob(spread).exp()
-        return (weights.reshape((*weights.shape, *[1] * event)) * function(spread)).sum(dim=0)
+        Raises:
+            DistributionError: If it is not known.
+        """
+        return self._moment("variance", 1)
+
+    def _moment(self, name: str, which: int) -> Tensor:
+        if self.family.moments is not None:
+            return self.family.moments(self.parameters)[which]
+        if self._base_event == () and (points := self._points()) is not None:
+            # Component by component, each over its own values.
+            values = points.reshape((-1, *[1] * len(self._leading)))
+            weights = self._single_components().log_prob(values).exp()
+            mean = (weights * values).sum(dim=0)
+            return (weights * (values - mean) ** 2).sum(dim=0) if which else mean
+        try:
+            return getattr(self.to_torch(), name)
+        except (NotImplementedError, AttributeError) as error:
+            raise DistributionError(f"{self.family.name} has no known {name}.") from error
+
+    def _points(self) -> Tensor | None:
+        """All values that any component of a finite family can take."""
+        if self.family.values is None:
+            return None
+        values = self.family.values(self.parameters)
+        return None if values is None else values.to(torch.float64)
+
+    def _single_components(self) -> Distribution:
+        """Every axis as a lifted one: nothing is summed."""
+        return Distribution(self.family, self.parameters, len(self._leading))
+
+    def cdf(self, value: Any) -> Tensor:
+        """P(X ≤ value), entry by entry, `(*shape, *batch, *own)`.
+
+        Raises:
+            DistributionError: If the family has no cdf here.
+        """
+        x = to_tensor(value, self.family.name, "value")
+        if self.family.name in TAILS:
+            return TAILS[self.family.name].log_cdf(self.parameters, x).exp()
+        return self._by_pyro("cdf", x)
+
+    def icdf(self, q: Any) -> Tensor:
+        """The value below which lies the probability q, entry by entry, `(*shape, *batch, *own)`.
+
+        Raises:
+            DistributionError: If the family has no inverse cdf here.
+        """
+        p = to_tensor(q, self.family.name, "q")
+        tails = TAILS.get(self.family.name)
+        if tails is None or tails.from_cdf is None or tails.from_sf is None:
+            return self._by_pyro("icdf", p)
+        low = tails.from_cdf(self.parameters, p.clamp(max=0.5).log())
+        high = tails.from_sf(self.parameters, torch.log1p(-p.clamp(min=0.5)))
+        return torch.where(p < 0.5, low, high)
+
+    def _by_pyro(self, name: str, value: Tensor) -> Tensor:
+        try:
+            return getattr(self.to_torch(), name)(value)
+        except (NotImplementedError, AttributeError) as error:
+            raise DistributionError(f"{self.family.name} has no known {name}.") from error
 
     # -- checks ----------------------------------------------------------------------------------
 
@@ -213,48 +279,7 @@ class Distribution:
         Raises:
             DistributionError: It names the parameter and the first offending value.
         """
-        for name, tensor in self.parameters.items():
-            if bool(torch.isnan(tensor).any()):
-                raise DistributionError(f"{self.family.name} was given NaN for {name}.")
-            if name in self.family.rows:
-                self._check_rows(name, tensor)
-                continue
-            constraint = self.family.constraints.get(name)
-            if constraint is None and self.family.build is not None:
-                constraint = _constraint(self.to_torch(), name)
-            if constraint is None or constraints.is_dependent(constraint):
-                continue
-            inside = constraint.check(tensor)
-            if not bool(inside.all()):
-                wrong = tensor[~inside] if inside.shape == tensor.shape else tensor
-                shown = (
-                    f"{float(wrong.reshape(-1)[0]):g}"
-                    if inside.shape == tensor.shape
-                    else "a matrix that is not"
-                )
-                raise DistributionError(
-                    f"{self.family.name} was given {name} = {shown}; it must satisfy {_spelled(constraint)}."
-                )
-        if self.family.demand is not None:
-            complaint = self.family.demand(self.parameters)
-            if complaint:
-                raise DistributionError(f"{self.family.name} {complaint}.")
-
-    def _check_rows(self, name: str, tensor: Tensor) -> None:
-        if bool((tensor < 0).any()):
-            raise DistributionError(
-                f"{self.family.name} was given a negative probability, {float(tensor.min()):g}."
-            )
-        total = tensor.sum(dim=-1)
-        bad = (total - 1).abs() > 1e-5
-        if bool(bad.any()):
-            rows = tensor.reshape(-1, tensor.shape[-1])
-            i = int(bad.reshape(-1).nonzero()[0, 0])
-            shown = ", ".join(f"{x:g}" for x in rows[i][:8].tolist())
-            raise DistributionError(
-                f"{self.family.name} was given a row of {name} that sums to {float(total.reshape(-1)[i]):g}, not to one: "
-                f"[{shown}{', …' if rows.shape[1] > 8 else ''}]."
-            )
+        check(self)
 
     # -- drawing and scoring ---------------------------------------------------------------------
 
@@ -289,12 +314,7 @@ class Distribution:
         """
         if not self.lifted:
             self.check()
-        value = torch.as_tensor(value)
-        value = (
-            value.to(torch.float64)
-            if not value.is_floating_point() or value.dtype != torch.float64
-            else value
-        )
+        value = to_tensor(value, self.family.name, "a value")
         own = len(self._own)
         if self.family.score is not None:
             scores = self.family.score(self.parameters, value)
@@ -305,9 +325,10 @@ class Distribution:
     def _scored(self, value: Tensor) -> Tensor:
         built = self.to_torch()
         support = self.family.support(self.parameters) if self.family.support else built.support
-        inside = support.check(value) & ~torch.isnan(value).reshape(
+        # An infinite value has density zero everywhere, and Pyro's formulas give NaN for some.
+        inside = support.check(value) & torch.isfinite(value).reshape(
             (*value.shape[: value.dim() - support.event_dim], -1)
-        ).any(-1)
+        ).all(-1)
         if self.discrete:
             whole = value == value.round()
             inside = inside & (
@@ -318,7 +339,9 @@ class Distribution:
             mask = inside.reshape((*inside.shape, *[1] * support.event_dim))
             value = torch.where(mask, value, self._inner(built, support, value))
         scores = built.log_prob(value)
-        return torch.where(inside.expand(scores.shape), scores, torch.full_like(scores, -torch.inf))
+        # inf − inf: on a corner where one factor of the density is infinite and another is zero, or beyond 1e308.
+        inside = inside.expand(scores.shape) & ~torch.isnan(scores)
+        return torch.where(inside, scores, torch.full_like(scores, -torch.inf))
 
     def _inner(self, built: Any, support: Any, value: Tensor) -> Tensor:
         if self.discrete:
@@ -329,27 +352,14 @@ class Distribution:
         return transform(torch.zeros(shape, dtype=torch.float64))
 
     def __repr__(self) -> str:
-        shown = []
-        for name, tensor in self.parameters.items():
-            text = f"{float(tensor):g}" if tensor.dim() == 0 else f"tensor{tuple(tensor.shape)}"
-            shown.append(f"{name}={text}")
-        return f"{self.family.name}({', '.join(shown)})"
+        shown = ", ".join(f"{k}={_shown(t)}" for k, t in self.parameters.items())
+        return f"{self.family.name}({shown})"
 
 
-def _constraint(built: Any, name: str) -> Any:
-    base = built
-    while name not in base.arg_constraints and hasattr(base, "base_dist"):
-        base = base.base_dist
-    return base.arg_constraints.get(name)
-
-
-def _spelled(constraint: Any) -> str:
-    names = {
-        "Real()": "a real number",
-        "GreaterThan(lower_bound=0.0)": "> 0",
-        "GreaterThanEq(lower_bound=0.0)": ">= 0",
-        "Interval(lower_bound=0.0, upper_bound=1.0)": "0 <= p <= 1",
-        "IntegerGreaterThan(lower_bound=0)": "a whole number >= 0",
-        "PositiveDefinite()": "positive definite",
-    }
-    return names.get(str(constraint), str(constraint))
+def _shown(tensor: Tensor) -> str:
+    """A number, a short list, or a shape; under vmap, where numbers cannot be read, a shape."""
+    if torch._C._functorch.is_batchedtensor(tensor) or tensor.dim() > 1 or tensor.numel() > 6:
+        return f"tensor{tuple(tensor.shape)}"
+    if tensor.dim() == 0:
+        return f"{float(tensor):g}"
+    return f"[{', '.join(f'{x:g}' for x in tensor.tolist())}]"

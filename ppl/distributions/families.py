@@ -1,20 +1,21 @@
-"""Continuous and counting families: Pyro's, with tensors that can be taken out and batched."""
+"""Continuous families: Pyro's, with tensors that can be taken out and batched."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from math import pi
 from typing import Any
 
 import pyro.distributions as pyro
 import torch
 from torch.distributions import constraints
 
+from ..errors import DistributionError
 from .distribution import Distribution, Family
 from .tensors import broadcast, to_tensor
 
 __all__ = [
     "Beta",
-    "BetaBinomial",
     "Cauchy",
     "Chi2",
     "Dirichlet",
@@ -28,18 +29,13 @@ __all__ = [
     "Laplace",
     "LogNormal",
     "Logistic",
-    "Multinomial",
     "MultivariateNormal",
-    "NegativeBinomial",
-    "NegativeBinomial2",
     "Normal",
     "Pareto",
-    "Poisson",
     "StudentT",
     "Uniform",
     "VonMises",
     "Weibull",
-    "ZeroInflatedPoisson",
 ]
 
 POSITIVE, REAL, PROBABILITY = constraints.positive, constraints.real, constraints.unit_interval
@@ -85,12 +81,12 @@ _CHI2 = _family(pyro.Chi2, df=0)
 _WEIBULL = _family(pyro.Weibull, scale=0, concentration=0)
 _PARETO = _family(pyro.Pareto, scale=0, alpha=0)
 _BETA = _family(pyro.Beta, concentration1=0, concentration0=0)
-_VON_MISES = _family(pyro.VonMises, loc=0, concentration=0)
+# torch calls its support real, where the density, being periodic, has no integral.
+_VON_MISES = replace(
+    _family(pyro.VonMises, loc=0, concentration=0),
+    support=lambda q: constraints.interval(-pi, pi),
+)
 _DIRICHLET = _family(pyro.Dirichlet, concentration=1)
-_POISSON = _family(pyro.Poisson, True, rate=0)
-_NEGATIVE = _family(pyro.NegativeBinomial, True, total_count=0, probs=0)
-_BETA_BINOMIAL = _family(pyro.BetaBinomial, True, concentration1=0, concentration0=0, total_count=0)
-_ZERO_POISSON = _family(pyro.ZeroInflatedPoisson, True, rate=0, gate=0)
 
 
 def _uniform_demand(q) -> str | None:
@@ -211,49 +207,19 @@ def Dirichlet(concentration: Any) -> Distribution:
     return _make(_DIRICHLET, concentration=concentration)
 
 
-def Poisson(rate: Any) -> Distribution:
-    """Counts with mean `rate`."""
-    return _make(_POISSON, rate=rate)
-
-
-def NegativeBinomial(total_count: Any, probs: Any = None, logits: Any = None) -> Distribution:
-    """Successes before `total_count` failures, as in Pyro: mean `total_count · probs / (1 − probs)`."""
-    if (probs is None) == (logits is None):
-        raise TypeError("NegativeBinomial takes either probs or logits.")
-    p = to_tensor(logits, "NegativeBinomial", "logits").sigmoid() if probs is None else probs
-    return _make(_NEGATIVE, total_count=total_count, probs=p)
-
-
-def NegativeBinomial2(mean: Any, dispersion: Any) -> Distribution:
-    """Counts with variance mean + mean² / dispersion (Stan's neg_binomial_2)."""
-    m, phi = (
-        to_tensor(mean, "NegativeBinomial2", "mean"),
-        to_tensor(dispersion, "NegativeBinomial2", "dispersion"),
-    )
-    return _make(_NEGATIVE, total_count=phi, probs=m / (m + phi))
-
-
-def BetaBinomial(concentration1: Any, concentration0: Any, total_count: Any = 1) -> Distribution:
-    """A binomial whose probability is a beta."""
-    return _make(
-        _BETA_BINOMIAL,
-        concentration1=concentration1,
-        concentration0=concentration0,
-        total_count=total_count,
-    )
-
-
-def ZeroInflatedPoisson(rate: Any, gate: Any) -> Distribution:
-    """Zero with probability `gate`, otherwise a Poisson."""
-    return _make(_ZERO_POISSON, rate=rate, gate=gate)
-
-
 def _multivariate(name: str) -> Family:
     return Family(
         "MultivariateNormal",
         {"loc": 1, name: 2},
         lambda q: pyro.MultivariateNormal(**q, validate_args=False),
         event=lambda q: tuple(q["loc"].shape[-1:]),
+        # By name: Pyro's object cannot be built to be asked when the matrix is not positive definite.
+        constraints={
+            "loc": constraints.real_vector,
+            name: constraints.lower_cholesky
+            if name == "scale_tril"
+            else constraints.positive_definite,
+        },
     )
 
 
@@ -279,55 +245,16 @@ def MultivariateNormal(
     return _make(_MULTIVARIATE[next(iter(named))], loc=loc, **named)
 
 
-def _multinomial_score(q, value):
-    n, p = q["total_count"], q["probs"]
-    inside = (value >= 0).all(-1) & (value == value.round()).all(-1) & (value.sum(-1) == n)
-    k = torch.where(inside.unsqueeze(-1), value, torch.zeros_like(value + p))
-    positive = p > 0
-    log_p = torch.where(
-        positive, torch.where(positive, p, torch.ones_like(p)).log(), torch.full_like(p, -torch.inf)
-    )
-    terms = torch.where(k == 0, torch.zeros_like(k), k * log_p)
-    scores = torch.lgamma(n + 1) - torch.lgamma(k + 1).sum(-1) + terms.sum(-1)
-    return torch.where(inside, scores, torch.full_like(scores, -torch.inf))
-
-
-def _multinomial_draw(q, shape):
-    """Counts category by category: what is left is binomial (works for a different total in every row)."""
-    p = q["probs"].expand((*shape, *q["probs"].shape))
-    left = q["total_count"].expand(p.shape[:-1]).clone()
-    mass, counts = torch.ones_like(left), []
-    for k in range(p.shape[-1]):
-        share = torch.where(
-            mass > 0, p[..., k] / mass.clamp(min=1e-300), torch.ones_like(mass)
-        ).clamp(0, 1)
-        share = torch.ones_like(share) if k == p.shape[-1] - 1 else share
-        drawn = torch.binomial(left.contiguous(), share.contiguous())
-        counts.append(drawn)
-        left, mass = left - drawn, mass - p[..., k]
-    return torch.stack(counts, dim=-1)
-
-
-_MULTINOMIAL = Family(
-    "Multinomial",
-    {"total_count": 0, "probs": 1},
-    discrete=True,
-    rows=("probs",),
-    score=_multinomial_score,
-    draw=_multinomial_draw,
-    support=lambda q: constraints.independent(constraints.nonnegative_integer, 1),
-    event=lambda q: tuple(q["probs"].shape[-1:]),
-    constraints={"total_count": constraints.nonnegative_integer},
-)
-
-
-def Multinomial(total_count: Any, probs: Any) -> Distribution:
-    """Counts of `total_count` independent categories."""
-    return _make(_MULTINOMIAL, total_count=total_count, probs=probs)
-
-
 def LKJCholesky(dim: int, concentration: Any = 1.0) -> Distribution:
-    """Cholesky factors of correlation matrices of this dimension."""
+    """Cholesky factors of correlation matrices of this dimension.
+
+    Raises:
+        DistributionError: If the dimension is not a whole number from 2 on.
+    """
+    if not isinstance(dim, int) or dim < 2:
+        raise DistributionError(
+            f"LKJCholesky needs a whole number from 2 on for dim; it was given {dim!r}."
+        )
     if dim not in _LKJ:
         _LKJ[dim] = Family(
             f"LKJCholesky[{dim}]",

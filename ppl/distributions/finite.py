@@ -12,9 +12,11 @@ import pyro.distributions as pyro
 import torch
 from torch import Tensor
 from torch.distributions import constraints
+from torch.nn.functional import logsigmoid
 
 from .distribution import Distribution, Family
-from .tensors import broadcast, to_tensor
+from .domain import whole_numbers
+from .tensors import broadcast, is_whole, to_tensor
 
 __all__ = [
     "Bernoulli",
@@ -35,11 +37,6 @@ def _safe_log(p: Tensor) -> Tensor:
     return torch.where(
         positive, torch.where(positive, p, torch.ones_like(p)).log(), torch.full_like(p, -torch.inf)
     )
-
-
-def _times_log(count: Tensor, p: Tensor) -> Tensor:
-    """count · log p, where 0 · log 0 = 0."""
-    return torch.where(count == 0, torch.zeros_like(p), count * _safe_log(p))
 
 
 # -- Bernoulli -----------------------------------------------------------------------------------
@@ -68,11 +65,20 @@ _BERNOULLI = Family(
     event=lambda q: (),
     constraints={"probs": constraints.unit_interval},
 )
+
+
+def _bernoulli_logits_score(parameters: Parameters, value: Tensor) -> Tensor:
+    logits = parameters["logits"]
+    scores = torch.where(value == 1, logsigmoid(logits), logsigmoid(-logits))
+    return torch.where((value == 0) | (value == 1), scores, torch.full_like(scores, -torch.inf))
+
+
 _BERNOULLI_LOGITS = Family(
     "Bernoulli",
     {"logits": 0},
     lambda q: pyro.Bernoulli(logits=q["logits"], validate_args=False),
     discrete=True,
+    score=_bernoulli_logits_score,
     draw=lambda q, shape: _bernoulli_draw({"probs": q["logits"].sigmoid()}, shape),
     values=lambda q: torch.tensor([0, 1]),
     support=lambda q: constraints.boolean,
@@ -168,33 +174,40 @@ def Categorical(probs: Any = None, logits: Any = None) -> Distribution:
     return _either("Categorical", _CATEGORICAL, _CATEGORICAL_LOGITS, probs, logits)
 
 
-def _onehot_score(parameters: Parameters, value: Tensor) -> Tensor:
-    valid = ((value == 0) | (value == 1)).all(-1) & (value.sum(-1) == 1)
-    scores = _picked(
-        _safe_log(_normalised(parameters["probs"])), value.argmax(-1).to(torch.float64)
+def _onehot(name: str, probs: Any, **more: Any) -> Family:
+    """By probabilities or by logits; `probs` reads the former off the parameters."""
+
+    def score(q: Parameters, value: Tensor) -> Tensor:
+        valid = ((value == 0) | (value == 1)).all(-1) & (value.sum(-1) == 1)
+        logs = (
+            q["logits"].log_softmax(-1) if name == "logits" else _safe_log(_normalised(q["probs"]))
+        )
+        scores = _picked(logs, value.argmax(-1).to(torch.float64))
+        return torch.where(valid, scores, torch.full_like(scores, -torch.inf))
+
+    return Family(
+        "OneHotCategorical",
+        {name: 1},
+        lambda q: pyro.OneHotCategorical(**q, validate_args=False),
+        discrete=True,
+        score=score,
+        draw=lambda q, shape: torch.nn.functional.one_hot(
+            _categorical_draw({"probs": probs(q)}, shape), q[name].shape[-1]
+        ),
+        values=lambda q: torch.eye(q[name].shape[-1], dtype=torch.int64).flip(0),
+        support=lambda q: constraints.one_hot,
+        event=lambda q: (q[name].shape[-1],),
+        **more,
     )
-    return torch.where(valid, scores, torch.full_like(scores, -torch.inf))
 
 
-_ONE_HOT = Family(
-    "OneHotCategorical",
-    {"probs": 1},
-    lambda q: pyro.OneHotCategorical(probs=q["probs"], validate_args=False),
-    discrete=True,
-    rows=("probs",),
-    score=_onehot_score,
-    draw=lambda q, shape: torch.nn.functional.one_hot(
-        _categorical_draw(q, shape), q["probs"].shape[-1]
-    ),
-    values=lambda q: torch.eye(q["probs"].shape[-1], dtype=torch.int64).flip(0),
-    support=lambda q: constraints.one_hot,
-    event=lambda q: (q["probs"].shape[-1],),
-)
+_ONE_HOT = _onehot("probs", lambda q: q["probs"], rows=("probs",))
+_ONE_HOT_LOGITS = _onehot("logits", lambda q: q["logits"].softmax(dim=-1))
 
 
-def OneHotCategorical(probs: Any) -> Distribution:
+def OneHotCategorical(probs: Any = None, logits: Any = None) -> Distribution:
     """A vector with a single one, at position i with probability `probs[i]`."""
-    return Distribution(_ONE_HOT, {"probs": to_tensor(probs, "OneHotCategorical", "probs")})
+    return _either("OneHotCategorical", _ONE_HOT, _ONE_HOT_LOGITS, probs, logits)
 
 
 # -- Integers, Delta -----------------------------------------------------------------------------
@@ -218,8 +231,9 @@ def _integers_demand(parameters: Parameters) -> str | None:
     low, high = parameters["low"], parameters["high"]
     if bool((low != low.round()).any()) or bool((high != high.round()).any()):
         return "takes whole numbers for low and high"
-    if bool((low > high).any()):
-        return f"was given low > high ({float(low.reshape(-1)[0]):g} and {float(high.reshape(-1)[0]):g})"
+    bad = low > high
+    if bool(bad.any()):
+        return f"was given low > high ({float(low[bad][0]):g} and {float(high[bad][0]):g})"
     return None
 
 
@@ -229,7 +243,7 @@ _INTEGERS = Family(
     discrete=True,
     score=_integers_score,
     draw=_integers_draw,
-    values=lambda q: torch.arange(int(q["low"].min()), int(q["high"].max()) + 1),
+    values=lambda q: whole_numbers(q["low"], q["high"]),
     support=lambda q: constraints.integer_interval(q["low"].min(), q["high"].max()),
     event=lambda q: (),
     demand=_integers_demand,
@@ -267,7 +281,11 @@ def _delta(name: str, discrete: bool) -> Family:
         values=(lambda q: torch.unique(q["value"].reshape(-1)).to(torch.int64))
         if discrete
         else None,
-        support=lambda q: constraints.real,
+        support=lambda q: (
+            constraints.integer_interval(q["value"].min(), q["value"].max())
+            if discrete
+            else constraints.real
+        ),
         event=lambda q: (),
         constraints={"value": constraints.real},
     )
@@ -279,82 +297,91 @@ _POINT, _WHOLE_POINT = _delta("Delta", False), _delta("Delta", True)
 def Delta(value: Any) -> Distribution:
     """All mass at one value; a whole number makes it discrete."""
     tensor = to_tensor(value, "Delta", "value")
-    if isinstance(value, Tensor):
-        whole = not value.is_floating_point()
-    else:
-        whole = (
-            not torch.as_tensor(value).is_floating_point()
-            if not isinstance(value, list | tuple)
-            else False
-        )
-    return Distribution(_WHOLE_POINT if whole else _POINT, {"value": tensor})
+    return Distribution(_WHOLE_POINT if is_whole(value) else _POINT, {"value": tensor})
 
 
 # -- Binomial, Geometric -------------------------------------------------------------------------
 
 
-def _binomial_score(parameters: Parameters, value: Tensor) -> Tensor:
-    n, p = parameters["total_count"], parameters["probs"]
+def _log_chances(q: Parameters) -> tuple[Tensor, Tensor]:
+    """log p and log(1 − p), each to its last digit."""
+    if "logits" in q:
+        return logsigmoid(q["logits"]), logsigmoid(-q["logits"])
+    return _safe_log(q["probs"]), _safe_log(1 - q["probs"])
+
+
+def _weighted(count: Tensor, log_p: Tensor) -> Tensor:
+    """count · log p, where 0 · log 0 = 0, with gradients that are never NaN."""
+    count, log_p = torch.broadcast_tensors(count, log_p)
+    none = count == 0
+    return torch.where(none, torch.zeros_like(count), count * torch.where(none, count, log_p))
+
+
+def _binomial_score(q: Parameters, value: Tensor) -> Tensor:
+    n = q["total_count"]
     inside = (value >= 0) & (value <= n) & (value == value.round())
     k = torch.where(inside, value, torch.zeros_like(n + value))
     ways = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-    scores = ways + _times_log(k, p + 0 * k) + _times_log(n - k, 1 - p + 0 * k)
+    log_p, log_q = _log_chances(q)
+    scores = ways + _weighted(k, log_p) + _weighted(n - k, log_q)
     return torch.where(inside, scores, torch.full_like(scores, -torch.inf))
 
 
-_BINOMIAL = Family(
-    "Binomial",
-    {"total_count": 0, "probs": 0},
-    lambda q: pyro.Binomial(q["total_count"], probs=q["probs"], validate_args=False),
-    discrete=True,
-    score=_binomial_score,
-    draw=lambda q, shape: torch.binomial(
-        q["total_count"].expand((*shape, *q["total_count"].shape)).contiguous(),
-        q["probs"].expand((*shape, *q["probs"].shape)).contiguous(),
-    ),
-    values=lambda q: torch.arange(int(q["total_count"].max()) + 1),
-    support=lambda q: constraints.integer_interval(0, q["total_count"].max()),
-    event=lambda q: (),
-    constraints={
-        "total_count": constraints.nonnegative_integer,
-        "probs": constraints.unit_interval,
-    },
-)
+def _binomial_draw(q: Parameters, shape: tuple[int, ...]) -> Tensor:
+    n, p = q["total_count"], q["logits"].sigmoid() if "logits" in q else q["probs"]
+    n, p = (t.expand((*shape, *t.shape)).contiguous() for t in (n, p))
+    return torch.binomial(n, p)
+
+
+def _binomial(name: str, constraint: Any) -> Family:
+    return Family(
+        "Binomial",
+        {"total_count": 0, name: 0},
+        lambda q: pyro.Binomial(**q, validate_args=False),
+        discrete=True,
+        score=_binomial_score,
+        draw=_binomial_draw,
+        values=lambda q: whole_numbers(torch.zeros_like(q["total_count"]), q["total_count"]),
+        support=lambda q: constraints.integer_interval(0, q["total_count"].max()),
+        event=lambda q: (),
+        constraints={"total_count": constraints.nonnegative_integer, name: constraint},
+    )
+
+
+_BINOMIAL = _binomial("probs", constraints.unit_interval)
+_BINOMIAL_LOGITS = _binomial("logits", constraints.real)
 
 
 def Binomial(total_count: Any = 1, probs: Any = None, logits: Any = None) -> Distribution:
     """The number of successes in `total_count` trials."""
-    if (probs is None) == (logits is None):
-        raise TypeError("Binomial takes either probs or logits.")
-    p = (
-        to_tensor(logits, "Binomial", "logits").sigmoid()
-        if probs is None
-        else to_tensor(probs, "Binomial", "probs")
-    )
-    tensors = {"total_count": to_tensor(total_count, "Binomial", "total_count"), "probs": p}
-    return Distribution(_BINOMIAL, broadcast(tensors, dict(_BINOMIAL.ranks), "Binomial"))
+    return _either("Binomial", _BINOMIAL, _BINOMIAL_LOGITS, probs, logits, total_count=total_count)
 
 
-def _geometric_score(parameters: Parameters, value: Tensor) -> Tensor:
-    p = parameters["probs"]
-    inside = (value >= 0) & (value == value.round())
-    k = torch.where(inside, value, torch.zeros_like(p + value))
-    scores = _times_log(k, 1 - p + 0 * k) + _safe_log(p)
+def _geometric_score(q: Parameters, value: Tensor) -> Tensor:
+    log_p, log_q = _log_chances(q)
+    inside = (value >= 0) & (value == value.round()) & torch.isfinite(value)
+    k = torch.where(inside, value, torch.zeros_like(log_p + value))
+    scores = _weighted(k, log_q) + log_p
     return torch.where(inside, scores, torch.full_like(scores, -torch.inf))
 
 
-_GEOMETRIC = Family(
-    "Geometric",
-    {"probs": 0},
-    lambda q: pyro.Geometric(probs=q["probs"], validate_args=False),
-    discrete=True,
-    score=_geometric_score,
-    support=lambda q: constraints.nonnegative_integer,
-    event=lambda q: (),
-    constraints={"probs": constraints.interval(1e-300, 1.0)},
-)
+def _geometric(name: str, constraint: Any) -> Family:
+    return Family(
+        "Geometric",
+        {name: 0},
+        lambda q: pyro.Geometric(**q, validate_args=False),
+        discrete=True,
+        score=_geometric_score,
+        support=lambda q: constraints.nonnegative_integer,
+        event=lambda q: (),
+        constraints={name: constraint},
+    )
 
 
-def Geometric(probs: Any) -> Distribution:
+_GEOMETRIC = _geometric("probs", constraints.interval(1e-300, 1.0))
+_GEOMETRIC_LOGITS = _geometric("logits", constraints.real)
+
+
+def Geometric(probs: Any = None, logits: Any = None) -> Distribution:
     """The number of failures before the first success: 0, 1, 2, …"""
-    return Distribution(_GEOMETRIC, {"probs": to_tensor(probs, "Geometric", "probs")})
+    return _either("Geometric", _GEOMETRIC, _GEOMETRIC_LOGITS, probs, logits)

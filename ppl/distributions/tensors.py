@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import DistributionError
 
-__all__ = ["broadcast", "to_tensor"]
+__all__ = ["broadcast", "is_whole", "to_tensor"]
 
 
 def to_tensor(value: Any, family: str, parameter: str) -> Tensor:
@@ -20,17 +20,35 @@ def to_tensor(value: Any, family: str, parameter: str) -> Tensor:
         DistributionError: If it holds no numbers.
     """
     if isinstance(value, Tensor):
+        if value.is_complex():
+            raise _refusal(value, family, parameter)
         return value if value.dtype == torch.float64 else value.to(torch.float64)
-    if isinstance(value, list | tuple) and _holds_tensor(value):
-        return torch.stack([to_tensor(item, family, parameter) for item in value])
     try:
-        if isinstance(value, list | tuple):
-            value = numpy.asarray(value, dtype=numpy.float64)
-        return torch.as_tensor(value).to(torch.float64)
+        if isinstance(value, list | tuple) and _holds_tensor(value):
+            return torch.stack([to_tensor(item, family, parameter) for item in value])
+        found = numpy.asarray(value)
+        # A list of words or of None would be parsed by the conversion below.
+        if found.dtype.kind not in "biuf":
+            raise TypeError
+        # A copy: what the user does to an array afterwards is not the distribution's business.
+        return torch.from_numpy(numpy.array(found, dtype=numpy.float64, order="C"))
+    except DistributionError:
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DistributionError(
-            f"{family} needs numbers for {parameter}; it was given {value!r}."
-        ) from error
+        raise _refusal(value, family, parameter) from error
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is made of whole numbers, by type: an int, an integer tensor, a list of these."""
+    if isinstance(value, Tensor):
+        return not (value.is_floating_point() or value.is_complex())
+    if isinstance(value, list | tuple):
+        return bool(value) and all(is_whole(item) for item in value)
+    return numpy.asarray(value).dtype.kind in "biu"
+
+
+def _refusal(value: Any, family: str, parameter: str) -> DistributionError:
+    return DistributionError(f"{family} needs numbers for {parameter}; it was given {value!r}.")
 
 
 def _holds_tensor(value: Any) -> bool:
