@@ -10,9 +10,9 @@ from ppl.compiler import registry
 
 from .zoo import CASES
 
-#: Simulations that each engine gets: a flow is trained for every case, so it gets fewer.
+#: Simulations that each engine gets: the flow its default, since one is trained for every case.
 BUDGETS = {
-    method: ppl.Budget(simulations=4_000 if method == "npe" else 40_000, seconds=60)
+    method: ppl.Budget(simulations=10_000 if method == "npe" else 40_000, seconds=60)
     for method in registry.methods()
 }
 #: Cases whose data rejection can match exactly within its budget; in the others a tolerance widens the answer.
