@@ -38,7 +38,7 @@ __all__ = [
     "Weibull",
 ]
 
-POSITIVE, REAL, PROBABILITY = constraints.positive, constraints.real, constraints.unit_interval
+REAL = constraints.real
 
 
 def _family(
