@@ -10,12 +10,14 @@ from .dsl import Model, model
 from .errors import (
     BackendError,
     DistributionError,
+    FormatError,
     GaltonError,
     ImpossibleError,
     ModelError,
     QueryError,
     SimulationError,
 )
+from .formats import read, write
 from .graph import previous
 from .infer import infer
 from .posterior import Posterior
@@ -24,6 +26,7 @@ __all__ = [
     "BackendError",
     "Budget",
     "DistributionError",
+    "FormatError",
     "GaltonError",
     "ImpossibleError",
     "Model",
@@ -37,4 +40,6 @@ __all__ = [
     "infer",
     "model",
     "previous",
+    "read",
+    "write",
 ]

@@ -7,6 +7,7 @@
     │   └── DistributionError a parameter is NaN, out of range, or a probability row does not sum to one
     ├── QueryError            the question is wrong: an unknown node, a label, a value outside the support
     │   └── ImpossibleError   the observation has probability zero under the model
+    ├── FormatError           a file cannot be read; says file, line and variable
     ├── SimulationError       a body failed while it was called for a draw; says which, and how to replay it
     └── BackendError          no engine can answer, or the engine that was asked for cannot; says why
 """
@@ -19,6 +20,7 @@ from collections.abc import Iterable
 __all__ = [
     "BackendError",
     "DistributionError",
+    "FormatError",
     "GaltonError",
     "ImpossibleError",
     "ModelError",
@@ -46,6 +48,10 @@ class QueryError(GaltonError):
 
 class ImpossibleError(QueryError):
     """The observation has probability zero under the model."""
+
+
+class FormatError(GaltonError):
+    """A file is not what its format says, or a model does not fit the format."""
 
 
 class SimulationError(GaltonError):

@@ -5,32 +5,27 @@ It decides by the cost of elimination, never by the size of the joint space.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import log2
 from weakref import WeakKeyDictionary
 
 import numpy
-import torch
 from numpy import ndarray
 from torch import Tensor
 
 from ppl.compiler import Budget, Query, Verdict
-from ppl.errors import ImpossibleError
 from ppl.graph import Elimination as Order
 from ppl.graph import elimination
 from ppl.mechanism import Data
 from ppl.mechanism.tables import NotFinite, Tables, TooLarge
-from ppl.posterior import Answer, Certificate, TableMarginal
 
-from .elimination import Elimination, eliminate
-from .factor import Factor
+from .answer import ExactAnswers
+from .conflict import impossible
 from .network import Network
+from .prepared import CELL, STEP, Prepared
 
-__all__ = ["ExactAnswer", "ExactSolver", "judge", "prepare"]
-
-#: The largest total size of the elimination's factors, as a power of two.
-CELLS = 27
+__all__ = ["ExactSolver", "judge", "prepare"]
 
 
 def judge(query: Query, budget: Budget) -> Verdict:
@@ -39,7 +34,7 @@ def judge(query: Query, budget: Budget) -> Verdict:
     try:
         _, order = _network(query)
     except NotFinite as reason:
-        return Verdict("exact", False, row, str(reason), remedy=_remedy(query, str(reason)))
+        return Verdict("exact", False, row, str(reason), remedy=_remedy(str(reason)))
     except TooLarge as reason:
         return Verdict(
             "exact",
@@ -48,19 +43,36 @@ def judge(query: Query, budget: Budget) -> Verdict:
             str(reason),
             remedy="Let fewer parents meet in one node, for instance by a running sum.",
         )
-    cost = {"variables": len(order.order), "table cells": order.cells}
-    limit = min(2**CELLS, budget.memory // 8)
-    if order.cells > limit:
+    limit, bytes_ = budget.cells, 16 * order.cells
+    cost = {
+        "variables": len(order.order),
+        "width": order.width,
+        "cells in the largest factor": order.largest,
+        "table cells": order.cells,
+        "bytes": bytes_,
+        "predicted seconds": float(f"{1e-9 * (STEP * len(order.order) + CELL * order.cells):.1g}"),
+    }
+    if order.cells > limit or bytes_ > budget.memory:
+        bound = (
+            f"2^{log2(limit):.0f} is the limit"
+            if order.cells > limit
+            else f"{_size(bytes_)} of memory; {_size(budget.memory)} is the limit"
+        )
         return Verdict(
             "exact",
-            order.largest * 8 <= budget.memory,
+            False,
             row,
-            f"elimination would make factors of 2^{order.log2_cells:.1f} cells, and 2^{log2(limit):.0f} is the limit",
+            f"elimination would make factors of 2^{order.log2_cells:.1f} cells (width {order.width}), and {bound}",
             fits=False,
             guarantee="exact",
             grade="A",
             cost=cost,
-            remedy="Observe more nodes, or let fewer parents meet in one node.",
+            remedy="Observe more nodes, let fewer parents meet in one node"
+            + (
+                f", or allow it: budget=Budget(cells={order.cells}, memory={max(bytes_, budget.memory)})."
+                if order.log2_cells < 31
+                else "."
+            ),
         )
     free = len(order.order)
     what = (
@@ -83,10 +95,14 @@ def judge(query: Query, budget: Budget) -> Verdict:
 
 def prepare(query: Query, budget: Budget) -> ExactSolver:
     """Domains, tables and an elimination order."""
-    return ExactSolver(query)
+    return ExactSolver(query, budget)
 
 
-def _remedy(query: Query, reason: str) -> str:
+def _size(bytes_: float) -> str:
+    return f"{bytes_ / 2**30:.3g} GB" if bytes_ >= 2**30 else f"{bytes_ / 2**20:.3g} MB"
+
+
+def _remedy(reason: str) -> str:
     if "simulator" in reason:
         return "Return a distribution instead of a value, and the density is known."
     if "continuous" in reason:
@@ -101,9 +117,9 @@ _BUILT: WeakKeyDictionary[Query, tuple[Network, Order]] = WeakKeyDictionary()
 def _network(query: Query) -> tuple[Network, Order]:
     if query in _BUILT:
         return _BUILT[query]
-    tables = Tables(query.mechanism, _known(query, query.observation))
-    network = Network(query, tables)
-    _BUILT[query] = network, elimination(network.scopes(), network.sizes())
+    network = Network(query, Tables(query.mechanism, _known(query, query.observation)))
+    scopes = [scope for b in network.bundles for scope in b.source.scopes if scope]
+    _BUILT[query] = network, elimination(scopes, network.sizes())
     return _BUILT[query]
 
 
@@ -112,9 +128,12 @@ def _known(query: Query, data: Data | None) -> dict[str, Tensor]:
     names = [n for n in query.given if n in query.graph and n not in query.free]
     if data is not None:
         return {n: data.observed[n] for n in names if n in data.observed}
+    needed = [n for n in names if not query.mechanism.facts[n].finite]
+    if not needed:
+        return {n: None for n in names}  # type: ignore[misc]
     from ppl.mechanism import forward
 
-    values = forward(query.mechanism, 2, query.seed).values if names else {}
+    values = forward(query.mechanism, 2, query.seed).values
     return {n: values[n] for n in names}
 
 
@@ -123,150 +142,59 @@ class ExactSolver:
 
     Args:
         query: The component.
+        budget: What may be allocated.
     """
 
-    def __init__(self, query: Query):
-        self.query = query
-        self._networks: dict[frozenset[str], tuple[Network, Order]] = {
-            frozenset(query.partial): _network(query)
-        }
+    def __init__(self, query: Query, budget: Budget):
+        self.query, self.budget = query, budget
+        self._ready: Prepared | None = None
+        self._evidence: ExactSolver | None = None
 
-    def condition(self, data: Data) -> Sequence[ExactAnswer]:
+    def condition(self, data: Data) -> Sequence:
         """One answer for each observation.
 
         Raises:
             ImpossibleError: If an observation has probability zero.
         """
-        network, order = self._fitting(data)
-        factors, constant = network.factors(data)
-        result = eliminate(factors, order.order, network.sizes(), data.datasets)
-        log_evidence = result.log_evidence + constant
-        impossible = numpy.isneginf(log_evidence)
-        if impossible.any():
-            which = f" {int(impossible.argmax())}" if data.datasets > 1 else ""
-            raise ImpossibleError(
-                f"The observation{which} of {', '.join(self.query.evidence)} has probability zero under the model: no state of "
-                f"{', '.join(self.query.free) or 'the model'} can produce it."
+        prepared = self.prepared(data)
+        result = prepared.run(data)
+        none = numpy.isneginf(result.log_evidence)
+        if none.any():
+            raise impossible(self.query, self.budget, data, int(none.argmax()))
+        return ExactAnswers(self, prepared, result, data)
+
+    def log_evidence(self, data: Data) -> ndarray:
+        """log p(observation) for each observation, `(datasets,)`; what no observation depends on is not touched."""
+        if self._evidence is None:
+            graph = self.query.graph
+            useful = graph.ancestors_of(self.query.evidence)
+            self._evidence = ExactSolver(
+                replace(
+                    self.query,
+                    free=tuple(n for n in self.query.free if n in useful),
+                    ask=(),
+                    task="evidence",
+                ),
+                self.budget,
             )
-        return [
-            ExactAnswer(self.query, network, result, factors, float(log_evidence[i]), i)
-            for i in range(data.datasets)
-        ]
+        return self._evidence.prepared(data).run(data, down=False).log_evidence
 
-    def _fitting(self, data: Data) -> tuple[Network, Order]:
-        """The network for this pattern of gaps, with tables that know the observed parents where they must."""
-        gaps = (
-            frozenset(n for n in data.observed if n in self.query.graph and data.missing(n))
-            | self.query.partial
-        )
-        if gaps not in self._networks:
-            free = tuple(
-                dict.fromkeys((*self.query.free, *(n for n in self.query.graph.nodes if n in gaps)))
-            )
-            self._networks[gaps] = _network(
-                replace(self.query, free=free, partial=gaps, observation=data)
-            )
-        network, order = self._networks[gaps]
-        for family in network.families:
-            network.tables.table(family.node, family.part)
-        if not network.tables.contextual or self.query.observation is data:
-            return network, order
-        return _network(replace(network.query, observation=data))
+    def like(self, query: Query) -> ExactSolver:
+        """A solver for another question, within the same budget."""
+        return ExactSolver(query, self.budget)
+
+    def prepared(self, data: Data) -> Prepared:
+        """The tree, with tables that know the observed parents where they must."""
+        if self._ready is None:
+            network, order = _network(self.query)
+            if network.tables.contextual and self.query.observation is not data:
+                # Tables depend on what was observed: they serve this observation only.
+                network, order = _network(replace(self.query, observation=data))
+                return Prepared(network, asked(network, self.query.ask), order)
+            self._ready = Prepared(network, asked(network, self.query.ask), order)
+        return self._ready
 
 
-class ExactAnswer(Answer):
-    """The exact posterior of a component, read off a finished elimination.
-
-    Args:
-        query: The component.
-        network: Its variables.
-        result: The elimination of the whole batch of observations.
-        factors: The factors that were eliminated, for joint probabilities.
-        log_evidence: log p(observation).
-        dataset: Which observation of the batch this is.
-    """
-
-    def __init__(
-        self,
-        query: Query,
-        network: Network,
-        result: Elimination,
-        factors: Sequence[Factor],
-        log_evidence: float,
-        dataset: int,
-    ):
-        self.names = query.ask
-        self.log_evidence = log_evidence
-        self.certificate = Certificate("A", "exact by elimination")
-        self._query, self._network, self._result, self._factors, self._dataset = (
-            query,
-            network,
-            result,
-            factors,
-            dataset,
-        )
-
-    def _grid(self, name: str) -> tuple[int, ...]:
-        return tuple(self._query.sizes[p] for p in self._query.graph[name].plates)
-
-    def marginal(self, name: str) -> TableMarginal:
-        node, domain, shape = self._query.graph[name], self._network.domains[name], self._grid(name)
-        probs = numpy.zeros((*shape, len(domain)))
-        for at in numpy.ndindex(*shape):
-            cell = (name, tuple(at))
-            table = self._result.marginal(cell)
-            probs[at][self._network.reach[cell]] = table[self._dataset if len(table) > 1 else 0]
-        # What rounding has left of one is shared out, so that probabilities add up.
-        probs /= probs.sum(axis=-1, keepdims=True)
-        return TableMarginal(name, domain, torch.from_numpy(probs), node.plates, node.states)
-
-    def sample(self, n: int, seed: int) -> dict[str, Tensor]:
-        cells = [
-            (name, tuple(at)) for name in self.names for at in numpy.ndindex(*self._grid(name))
-        ]
-        drawn = self._result.draw(cells, self._dataset, n, numpy.random.default_rng(seed))
-        found = {}
-        for name in self.names:
-            shape = self._grid(name)
-            columns = [
-                self._network.reach[name, tuple(at)][drawn[name, tuple(at)]]
-                for at in numpy.ndindex(*shape)
-            ]
-            index = numpy.stack(columns, axis=1).reshape((n, *shape))
-            found[name] = self._network.domains[name][torch.from_numpy(index)]
-        return found
-
-    def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
-        """log p(values | observation), `(batch,)`: the log-evidence with the values added, less that without."""
-        count = max(len(v) for v in values.values())
-        chosen: dict = {}
-        possible = numpy.ones(count, dtype=bool)
-        for name in self.names:
-            domain, value = (
-                self._network.domains[name],
-                values[name].expand((count, *values[name].shape[1:])),
-            )
-            event = domain.dim() - 1
-            same = (
-                value.reshape((*value.shape[: value.dim() - event], 1, *domain.shape[1:])) == domain
-            )
-            same = same.reshape((*same.shape[: same.dim() - event], -1)).all(-1) if event else same
-            index = same.to(torch.int8).argmax(-1).numpy()
-            possible &= same.any(-1).reshape(count, -1).all(-1).numpy()
-            for at in numpy.ndindex(*self._grid(name)):
-                reach = self._network.reach[name, tuple(at)]
-                here = index[(slice(None), *at)]
-                position = numpy.searchsorted(reach, here).clip(max=len(reach) - 1)
-                possible &= reach[position] == here
-                chosen[name, tuple(at)] = position
-        own = [Factor(f.scope, self._own(f.table)) for f in self._factors]
-        sliced = [f.at(chosen) for f in own]
-        order = [v for v in self._result.buckets if v not in chosen]
-        joint = eliminate(sliced, order, self._result.sizes, count).log_evidence
-        whole = self._result.log_evidence
-        # The constants that were taken out of the factors are in neither term.
-        logs = joint - whole[self._dataset if len(whole) > 1 else 0]
-        return torch.from_numpy(numpy.where(possible, logs, -numpy.inf))
-
-    def _own(self, table: ndarray) -> ndarray:
-        return table[self._dataset : self._dataset + 1] if len(table) > 1 else table
+def asked(network: Network, names: Sequence[str]) -> list[tuple[int]]:
+    """The variables of some nodes, member by member."""
+    return [(v,) for name in names for v in network.variables(name)]

@@ -1,14 +1,15 @@
-"""The network: a component of the graph unrolled into variables and factors.
+"""The network: a component of the graph unrolled into numbered variables and sources of factors.
 
-A plate's members are variables of their own; a chain's members tie to the one before, so that an order along the chain costs one small step a member.
+A plate's members are variables of their own, numbered in one block, and their factors are one array: nothing is repeated that the members share.
+What is observed is no variable: its factors are entries of a table, looked up for a whole batch of observations at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from math import prod
 
 import numpy
 import torch
@@ -18,26 +19,65 @@ from ppl.compiler import Query
 from ppl.errors import QueryError
 from ppl.graph import Node
 from ppl.mechanism import Data, quiet
-from ppl.mechanism.tables import Cell, NotFinite, Slot, Table, Tables, TooLarge
+from ppl.mechanism.tables import NotFinite, Slot, Table, Tables, TooLarge
 
-from .factor import Factor
+from .tree import Source
 
-__all__ = ["Family", "Network"]
+__all__ = ["Bundle", "Family", "Network"]
 
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """One body of one node over the members that it serves."""
+    """One body of one node over the members that it serves.
+
+    Args:
+        node: The node.
+        part: `"body"` or `"start"`.
+        slots: The parents, in order.
+        members: Flat positions of the members in the node's grid, `(members,)`.
+        parents: By slot, flat positions in the parent's grid, `(members,)`.
+        tabulated: Whether its own value is a place in a table, rather than scored by a density.
+    """
 
     node: Node
     part: str
     slots: tuple[Slot, ...]
-    members: list[tuple[int, ...]]
-    scopes: list[tuple[Cell, ...]] = field(repr=False)
+    members: ndarray
+    parents: tuple[ndarray, ...] = field(repr=False)
+    tabulated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Factors of one family with one shape: a source of the tree, and where its numbers come from.
+
+    Args:
+        family: Whose factors these are.
+        which: The members, as positions in `family.members`.
+        source: Scopes and shape, as the tree wants them.
+        table: `(entries, *shape)`, or `None` where only an observation can tell.
+        base: The entry of each member before observed values are added, `(1 or datasets, members)`.
+        terms: Observed nodes: name, flat positions of the cells that count, and how far one value moves the entry.
+            Without a table: the slot, whose axis is to be sliced there.
+        blocks: Without a table: the reachable values of each free slot.
+    """
+
+    family: Family
+    which: ndarray
+    source: Source
+    table: ndarray | None
+    base: ndarray
+    terms: tuple[tuple[str, ndarray, int], ...] = ()
+    blocks: tuple[ndarray, ...] = ()
+
+    @property
+    def fixed(self) -> bool:
+        """Whether no observation changes it."""
+        return self.table is not None and not self.terms and len(self.base) == 1
 
 
 class Network:
-    """Variables and families of a query's component.
+    """Variables and factors of a query's component.
 
     Args:
         query: The component.
@@ -50,54 +90,77 @@ class Network:
 
     def __init__(self, query: Query, tables: Tables):
         self.query, self.tables = query, tables
-        graph = query.graph
-        self.fixed = tuple(
-            n.name for n in graph.nodes.values() if n.intervened == "value" and not n.is_input
-        )
+        graph, facts = query.graph, tables.mechanism.facts
+        fixed = [n.name for n in graph.nodes.values() if n.intervened == "value" and not n.is_input]
         # A continuous node that is observed with gaps is no variable: its missing cells integrate to one.
-        gappy = [
-            name
-            for name in query.free
-            if name in query.given and not tables.mechanism.facts[name].finite
-        ]
+        gappy = {
+            n
+            for n in query.free
+            if n in query.given and not facts[n].finite and not self._finite(n)
+        }
         for name in gappy:
             if graph.children(name) or name in query.ask:
                 raise NotFinite(
                     f"'{name}' has missing cells, is not finite, and others depend on it"
                 )
-        self.variables = tuple(
-            dict.fromkeys((*self.fixed, *(n for n in query.free if n not in gappy)))
-        )
-        self._tabulated: dict[tuple[str, str], ndarray] = {}
-        self.domains = {name: tables.domain(name) for name in self.variables}
+        hidden = dict.fromkeys((*fixed, *(n for n in query.free if n not in gappy)))
+        #: Nodes that are variables, in the order of the graph.
+        self.names = tuple(n for n in graph.nodes if n in hidden)
+        self.domains = {name: tables.domain(name) for name in self.names}
+        self.grids = {
+            name: self._grid(name) for name in (*self.names, *query.given) if name in graph
+        }
+        #: The number of each node's first variable.
+        self.first: dict[str, int] = {}
+        count = 0
+        for name in self.names:
+            self.first[name] = count
+            count += prod(self.grids[name])
+        self.count = count
         self.families = [
             family
-            for name in dict.fromkeys((*self.variables, *query.evidence))
+            for name in dict.fromkeys((*self.names, *query.evidence))
             for family in self._families(graph[name])
         ]
 
+    def _grid(self, name: str) -> tuple[int, ...]:
+        return tuple(self.tables.mechanism.sizes[p] for p in self.query.graph[name].axes)
+
+    def variables(self, name: str) -> range:
+        """The variables of a node, member by member."""
+        return range(self.first[name], self.first[name] + prod(self.grids[name]))
+
     def _families(self, node: Node) -> Iterator[Family]:
-        facts = self.tables.mechanism.facts[node.name]
-        if node.name not in self.variables:
+        tables, hidden = self.tables, node.name in self.first
+        facts = tables.mechanism.facts[node.name]
+        tabulated = hidden
+        if not hidden:
             if facts.kind == "opaque":
                 raise NotFinite(f"'{node.name}' is a simulator without a density")
-            if facts.kind == "deterministic" and not self._finite(node.name):
+            tabulated = node.over is None and self._finite(node.name)
+            if facts.kind == "deterministic" and not tabulated:
                 raise NotFinite(
                     f"'{node.name}' is observed, deterministic and continuous: name its noise as a node, so that it has a density"
                 )
-        if node.over is not None and node.name in self.variables:
+        elif node.over is not None:
             raise NotFinite(
                 f"'{node.name}' is an unobserved block (over=), which elimination does not take apart yet"
             )
-        parts = ("start", "body") if node.start is not None else ("body",)
-        for part in parts:
-            members = self.tables.members(node, part)
-            slots = self.tables.slots(node, part)
-            if self.tables.size(node, part) > self.tables.limit:
-                raise TooLarge(node.name, self.tables.size(node, part))
-            if members:
-                scopes = [tuple(self.tables.cell(node, s, at) for s in slots) for at in members]
-                yield Family(node, part, slots, members, scopes)
+        for part in ("start", "body") if node.start is not None else ("body",):
+            slots = tables.slots(node, part)
+            size = tables.size(node, part)
+            if size > tables.limit:
+                raise TooLarge(node.name, size)
+            if tabulated and not hidden and size * len(tables.domain(node.name)) > tables.limit:
+                tabulated = False
+            members = tables.members(node, part)
+            if len(members):
+                parents = tuple(
+                    _flat(tables.cells(node, slot, members), self._grid(slot.edge.source))
+                    for slot in slots
+                )
+                own = _flat(members, self._grid(node.name)[: len(node.plates)])
+                yield Family(node, part, slots, own, parents, tabulated)
 
     def _finite(self, name: str) -> bool:
         try:
@@ -106,193 +169,291 @@ class Network:
             return False
         return True
 
-    def scopes(self) -> list[tuple[Cell, ...]]:
-        """The variables of every factor, with what is observed left out."""
-        free = set(self.variables)
-        found = []
-        for family in self.families:
-            name = family.node.name
-            for at, scope in zip(family.members, family.scopes, strict=True):
-                own = ((name, at),) if name in free else ()
-                found.append(tuple(c for c in (*scope, *own) if c[0] in free))
-        return found
-
-    def sizes(self) -> dict[Cell, int]:
-        """The number of values that every variable can reach."""
-        return {cell: len(values) for cell, values in self.reach.items()}
-
     # -- reachable values ------------------------------------------------------------------------
 
     @cached_property
-    def reach(self) -> dict[Cell, ndarray]:
+    def reach(self) -> list[ndarray]:
         """For every variable, the positions in its domain that some values of its parents make possible.
 
         A walk that starts in the middle reaches few places in its first steps; elimination pays for these only.
         """
-        place = {
-            (family.node.name, at): (family, m)
-            for family in self.families
-            if family.node.name in self.domains
-            for m, at in enumerate(family.members)
-        }
-        found: dict[Cell, ndarray] = {}
+        full = {name: numpy.arange(len(domain)) for name, domain in self.domains.items()}
+        found: list[ndarray | None] = [None] * self.count
+        place: dict[int, tuple[Family, int]] = {}
+        for family in self.families:
+            name = family.node.name
+            if name in self.first:
+                numbers = (family.members + self.first[name]).tolist()
+                if self._probabilities(family).min() > 0:
+                    for v in numbers:
+                        found[v] = full[name]
+                else:
+                    place.update((v, (family, m)) for m, v in enumerate(numbers))
         known: dict = {}
-        for cell in place:
-            stack = [cell]
+        for start in place:
+            stack = [start]
             while stack:
-                top = stack[-1]
-                family, m = place[top]
-                waiting = [c for c in family.scopes[m] if c in place and c not in found]
-                if top in found:
+                v = stack[-1]
+                if found[v] is not None:
                     stack.pop()
-                elif waiting:
+                    continue
+                family, m = place[v]
+                scope = [
+                    self.first[slot.edge.source] + int(at[m])
+                    for slot, at in zip(family.slots, family.parents, strict=True)
+                    if slot.edge.source in self.first
+                ]
+                waiting = [u for u in scope if found[u] is None]
+                if waiting:
                     stack.extend(waiting)
                 else:
-                    found[top] = self._reached(family, m, found, known)
+                    found[v] = self._reached(family, m, found, known, full)
                     stack.pop()
-        return found
+        return found  # type: ignore[return-value]
 
-    def _reached(self, family: Family, m: int, found: dict[Cell, ndarray], known: dict) -> ndarray:
-        contexts = tuple(self._context(family)[:, m])
-        blocks = self._blocks(family, m, found)
-        key = id(family), contexts, tuple(b.tobytes() for b in blocks)
+    def _reached(self, family, m, found, known, full) -> ndarray:
+        context = self._context(family)[:, m]
+        contexts = (int(context[0]),) if len(context) == 1 else tuple(context.tolist())
+        blocks = [
+            found[self.first[slot.edge.source] + int(at[m])]
+            if slot.edge.source in self.first
+            else numpy.arange(len(self.tables.domain(slot.edge.source)))
+            for slot, at in zip(family.slots, family.parents, strict=True)
+        ]
+        key = (
+            id(family),
+            contexts,
+            tuple(map(id, blocks))
+            if all(b is full.get(s.edge.source) for b, s in zip(blocks, family.slots, strict=True))
+            else tuple(b.tobytes() for b in blocks),
+        )
         if key not in known:
             possible = self._probabilities(family)[numpy.unique(contexts)] > 0
             part = possible[numpy.ix_(numpy.arange(len(possible)), *blocks)] if blocks else possible
-            known[key] = part.reshape(-1, part.shape[-1]).any(axis=0).nonzero()[0]
+            reached = part.reshape(-1, part.shape[-1]).any(axis=0).nonzero()[0]
+            every = full[family.node.name]
+            known[key] = every if len(reached) == len(every) else reached
         return known[key]
 
-    def _blocks(self, family: Family, m: int, reach: dict[Cell, ndarray]) -> list[ndarray]:
-        """The values of each slot that its variable can reach; all of them for observed parents."""
-        cards = [len(self.tables.domain(slot.edge.source)) for slot in family.slots]
-        return [
-            reach[cell] if cell in reach else numpy.arange(card)
-            for cell, card in zip(family.scopes[m], cards, strict=True)
-        ]
-
-    def _context(self, family: Family) -> ndarray:
-        return self.tables.table(family.node, family.part).context.numpy()
+    def sizes(self) -> list[int]:
+        """The number of values that every variable can reach."""
+        return [len(values) for values in self.reach]
 
     # -- factors ---------------------------------------------------------------------------------
 
-    def factors(self, data: Data) -> tuple[list[Factor], ndarray]:
-        """The factors of a batch of observations, and the logs of the constants taken out of them, `(datasets,)`.
-
-        Observed finite parents are sliced at their values.
-        """
-        given = {name: data.observed[name] for name in self.query.given if name in data.observed}
-        index = {
-            name: self._indices(name, value) for name, value in given.items() if self._sliced(name)
-        }
-        made: list[Factor] = []
-        constant = numpy.zeros(data.datasets)
+    @cached_property
+    def bundles(self) -> list[Bundle]:
+        """The factors, those alike together."""
+        made: list[Bundle] = []
         for family in self.families:
-            if family.node.name in self.variables:
-                found = list(self._free_factors(family))
-            else:
-                found, scale = self._seen_factors(family, data)
-                constant = constant + scale
-            for factor in found:
-                merged, values = _merge_repeated(factor), {}
-                for cell in merged.scope:
-                    if cell[0] in index:
-                        at: Any = (slice(None), *cell[1])
-                        values[cell] = index[cell[0]][at]
-                made.append(merged.at(values))
-        made += self._indicators(data)
-        return made, constant
+            free = [slot.edge.source in self.first for slot in family.slots]
+            numbers = [
+                self.first[slot.edge.source] + at
+                for slot, at, hidden in zip(family.slots, family.parents, free, strict=True)
+                if hidden
+            ]
+            own = family.node.name in self.first
+            if own:
+                numbers.append(self.first[family.node.name] + family.members)
+            scopes = (
+                numpy.stack(numbers, axis=1).tolist() if numbers else [[]] * len(family.members)
+            )
+            groups: dict[tuple, list[int]] = {}
+            for m, scope in enumerate(scopes):
+                groups.setdefault(tuple([id(self.reach[v]) for v in scope]), []).append(m)
+            for which in groups.values():
+                made += self._bundle(
+                    family, numpy.array(which), [scopes[m] for m in which], free, own
+                )
+        for name in self.names:
+            if name in self.query.given:
+                made += self._indicators(name)
+        return made
 
-    def _sliced(self, name: str) -> bool:
-        """Whether a fully observed node is a finite parent of somebody."""
-        return name not in self.variables and any(
-            s.edge.source == name for f in self.families for s in f.slots
+    def _bundle(self, family, which, scopes, free, own) -> Iterator[Bundle]:
+        reach = self.reach
+        blocks = [reach[v] for v in scopes[0]]
+        keep, scopes = self._single(scopes, blocks)
+        shape = tuple(len(blocks[i]) for i in keep)
+        source = Source(scopes, shape)
+        base = self._context(family)[:, which]
+        if not family.tabulated:
+            terms = [
+                (family.slots[i].edge.source, family.parents[i][which], i)
+                for i, hidden in enumerate(free)
+                if not hidden
+            ]
+            yield Bundle(family, which, source, None, base, tuple(terms), tuple(blocks))
+            return
+        table = self._probabilities(family)
+        # Observed axes go to the front, into the entry; free axes are cut to what can be reached.
+        seen = [i for i, hidden in enumerate(free) if not hidden]
+        order = [0, *(1 + i for i in seen), *(() if own else (table.ndim - 1,))]
+        rest = [1 + i for i, hidden in enumerate(free) if hidden] + (
+            [table.ndim - 1] if own else []
+        )
+        table = table.transpose(*order, *rest)
+        for axis, block in enumerate(blocks):
+            if len(block) < table.shape[len(order) + axis]:
+                table = table.take(block, axis=len(order) + axis)
+        lead = table.shape[: len(order)]
+        strides = numpy.cumprod([1, *lead[:0:-1]])[::-1]
+        terms = [
+            (family.slots[i].edge.source, family.parents[i][which], int(strides[1 + k]))
+            for k, i in enumerate(seen)
+        ]
+        if not own:
+            terms.append((family.node.name, family.members[which], 1))
+        yield from self._without_repeats(
+            Bundle(
+                family,
+                which,
+                source,
+                numpy.ascontiguousarray(table).reshape((-1, *shape)),
+                base * int(strides[0]),
+                tuple(terms),
+            )
         )
 
-    def _indices(self, name: str, value: torch.Tensor) -> ndarray:
-        """The position of each observed value in the node's domain, `(datasets, *plates)`."""
-        domain = self.tables.domain(name)
-        event = domain.dim() - 1
-        rows = value.reshape((*value.shape[: value.dim() - event], 1, *domain.shape[1:]))
-        same = rows == domain
-        same = same.reshape((*same.shape[: same.dim() - event], -1)).all(-1) if event else same
-        if not bool(same.any(-1).all()):
-            raise QueryError(f"'{name}' was observed at a value that it never takes.")
-        return same.to(torch.int8).argmax(-1).numpy()
+    def _single(self, scopes, blocks) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+        """Without the variables that can take one value only: axes that stay, and the scopes over them."""
+        keep = tuple(i for i, block in enumerate(blocks) if len(block) != 1)
+        if len(keep) == len(blocks):
+            return keep, [tuple(scope) for scope in scopes]
+        return keep, [tuple([scope[i] for i in keep]) for scope in scopes]
 
-    def _free_factors(self, family: Family) -> Iterator[Factor]:
-        """p(value | parents) of a hidden node's members, over the reachable values."""
-        table, context, cut = self._probabilities(family), self._context(family), {}
-        for m, (at, scope) in enumerate(zip(family.members, family.scopes, strict=True)):
-            cell = (family.node.name, at)
-            blocks = [*self._blocks(family, m, self.reach), self.reach[cell]]
-            contexts = context[:, m]
-            key = tuple(contexts), tuple(b.tobytes() for b in blocks)
-            if key not in cut:
-                cut[key] = table[numpy.ix_(contexts, *blocks)]
-            yield Factor((*scope, cell), cut[key])
-
-    def _seen_factors(self, family: Family, data: Data) -> tuple[list[Factor], ndarray]:
-        """p(observed value | parents) of a seen node's members, each with its largest entry 1, and the logs of these."""
-        logs = self._seen_logs(family, self.tables.table(family.node, family.part), data)
-        factors, constant = [], numpy.zeros(data.datasets)
-        for m, scope in enumerate(family.scopes):
-            part = logs[:, m]
-            blocks = self._blocks(family, m, self.reach)
-            if blocks:
-                part = part[numpy.ix_(numpy.arange(len(part)), *blocks)]
-            # Continuous densities may be huge or tiny: their logs are kept as a constant.
-            top = part.reshape((len(part), -1)).max(axis=1)
-            top = numpy.where(numpy.isfinite(top), top, 0.0)
-            factors.append(
-                Factor(scope, numpy.exp(part - top.reshape((-1, *[1] * (part.ndim - 1)))))
+    def _without_repeats(self, bundle: Bundle) -> Iterator[Bundle]:
+        """A body may ask for one variable twice; its two axes become their diagonal."""
+        scope = bundle.source.scopes[0]
+        if len(set(scope)) == len(scope) or bundle.table is None:
+            yield bundle
+            return
+        table, shape = bundle.table, list(bundle.source.shape)
+        scopes = [list(s) for s in bundle.source.scopes]
+        i = next(i for i, v in enumerate(scope) if v in scope[:i])
+        j = scope.index(scope[i])
+        table = numpy.moveaxis(numpy.diagonal(table, axis1=1 + j, axis2=1 + i), -1, 1 + j)
+        del shape[i]
+        for s in scopes:
+            del s[i]
+        yield from self._without_repeats(
+            Bundle(
+                bundle.family,
+                bundle.which,
+                Source([tuple(s) for s in scopes], tuple(shape)),
+                table,
+                bundle.base,
+                bundle.terms,
             )
-            constant = constant + top
-        return factors, constant
+        )
 
-    def _probabilities(self, family: Family) -> ndarray:
-        """p(value | context, parents) of a hidden node, `(contexts, *slots, own)`."""
-        key = family.node.name, family.part
-        if key not in self._tabulated:
-            table = self.tables.table(family.node, family.part)
-            domain = self.domains[family.node.name]
-            lead = len(table.shape)
-            with quiet(), torch.no_grad():
-                if table.outcome.distribution is not None:
-                    strange = [
-                        v
-                        for v in table.outcome.distribution.domain().tolist()
-                        if v not in domain.tolist()
-                    ]
-                    if strange:
-                        raise NotFinite(
-                            f"'{family.node.name}' takes the value {strange[0]} for some parents only"
-                        )
-                    values = domain.reshape((len(domain), *[1] * lead, *domain.shape[1:]))
-                    logs = table.outcome.distribution.log_prob(values).expand(
-                        (len(domain), *table.shape)
-                    )
-                    self._tabulated[key] = logs.exp().movedim(0, -1).contiguous().numpy()
-                else:
-                    self._tabulated[key] = _one_hot(table, domain).numpy()
-        return self._tabulated[key]
+    def _indicators(self, name: str) -> Iterator[Bundle]:
+        """For variables that are observed in some cells: a factor that says which values the cell allows."""
+        groups: dict[int, list[int]] = {}
+        for m in range(prod(self.grids[name])):
+            groups.setdefault(id(self.reach[self.first[name] + m]), []).append(m)
+        family = Family(
+            self.query.graph[name], "seen", (), numpy.arange(prod(self.grids[name])), (), False
+        )
+        for which in groups.values():
+            block = self.reach[self.first[name] + which[0]]
+            scopes = (
+                [(self.first[name] + m,) for m in which] if len(block) > 1 else [()] * len(which)
+            )
+            source = Source(scopes, (len(block),) if len(block) > 1 else ())
+            yield Bundle(
+                family, numpy.array(which), source, None, numpy.zeros((1, 1), int), blocks=(block,)
+            )
 
-    def _seen_logs(self, family: Family, table: Table, data: Data) -> ndarray:
+    # -- observations ----------------------------------------------------------------------------
+
+    def positions(self, data: Data) -> dict[str, ndarray]:
+        """Where in its domain each observed value of a finite node lies, `(cells, datasets)`; zero in missing cells.
+
+        Raises:
+            QueryError: For a value that the node never takes.
+        """
+        wanted = {name for b in self.bundles for name, _, _ in b.terms}
+        wanted |= {b.family.node.name for b in self.bundles if b.family.part == "seen"}
+        return {name: self._positions(name, data) for name in wanted if name in data.observed}
+
+    def _positions(self, name: str, data: Data) -> ndarray:
+        domain, value = self.tables.domain(name), data.observed[name]
+        lead = 1 + len(self.query.graph[name].axes)
+        if domain.dim() == 1:
+            values = value.numpy().reshape((len(value), -1))
+            held = domain.numpy()
+            index = values
+            if not (held[0] == 0 and held[-1] == len(held) - 1 and values.dtype.kind == "i"):
+                index = numpy.searchsorted(held, values).clip(max=len(held) - 1)
+                bad = held[index] != values
+            else:
+                bad = (values < 0) | (values >= len(held))
+        else:
+            rows = value.reshape((*value.shape[:lead], 1, *domain.shape[1:]))
+            same = (rows == domain).flatten(lead + 1).all(-1)
+            index = same.to(torch.int8).argmax(-1).numpy().reshape((len(value), -1))
+            bad = ~same.any(-1).numpy().reshape((len(value), -1))
+        if bad.any():
+            there = data.present[name].numpy().reshape((len(value), -1))
+            if (bad & there).any():
+                raise QueryError(f"'{name}' was observed at a value that it never takes.")
+            index = numpy.where(bad, 0, index)
+        return index.T
+
+    def allowed(self, bundle: Bundle, data: Data, positions: Mapping[str, ndarray]) -> ndarray:
+        """Which values the cells of an observation with gaps allow, and how much, `(members, values, datasets)`."""
+        name, block = bundle.family.node.name, bundle.blocks[0]
+        result = numpy.ones((len(bundle.which), len(block), data.datasets))
+        if name in data.observed:
+            there = data.present[name].numpy().reshape((data.datasets, -1)).T[bundle.which]
+            index = positions[name][bundle.which]
+            same = block[None, :, None] == index[:, None, :]
+            result = numpy.where(there[:, None, :], same, 1.0)
+        if name in data.likelihoods:
+            weights = data.likelihoods[name].numpy()
+            weights = weights.reshape((len(weights), -1, weights.shape[-1]))
+            result = result * weights.transpose(1, 2, 0)[bundle.which][:, block]
+        return result
+
+    def scored(
+        self, bundle: Bundle, data: Data, positions: Mapping[str, ndarray]
+    ) -> tuple[ndarray, ndarray]:
+        """Densities of observed values by the free parents, `(members, *shape, datasets)`, the largest of each 1, and the logs of
+        those, `(members, datasets)`."""
+        logs = self._seen_logs(bundle.family, data)[:, bundle.which]
+        free = [True] * (logs.ndim - 2)
+        index: list = [numpy.arange(data.datasets)[:, None], numpy.arange(len(bundle.which))[None]]
+        index += [slice(None)] * len(free)
+        for name, cells, slot in bundle.terms:
+            index[2 + slot], free[slot] = positions[name][cells].T, False
+        if len(logs) == 1 and data.datasets > 1:
+            logs = numpy.broadcast_to(logs, (data.datasets, *logs.shape[1:]))
+        logs = logs[tuple(index)]
+        for axis, block in enumerate(bundle.blocks):
+            if len(block) < logs.shape[2 + axis]:
+                logs = logs.take(block, axis=2 + axis)
+        # Continuous densities may be huge or tiny: their logs are kept as a constant.
+        flat = logs.reshape((*logs.shape[:2], -1))
+        top = flat.max(axis=2)
+        top = numpy.where(numpy.isfinite(top), top, 0.0)
+        table = numpy.exp(flat - top[..., None]).reshape((*logs.shape[:2], *bundle.source.shape))
+        return numpy.moveaxis(table, 0, -1), top.T
+
+    def _seen_logs(self, family: Family, data: Data) -> ndarray:
         """log p(observed value | parents), `(datasets, members, *slots)`; zero where the cell is missing."""
+        table: Table = self.tables.table(family.node, family.part)
         name = family.node.name
         value, there = data.observed[name], data.present[name]
-        at = tuple(
-            torch.tensor([m[k] for m in family.members]) for k in range(len(family.node.plates))
-        )
-        picked: Any = (slice(None), *at)
-        value = value[picked] if at else value.unsqueeze(1)
-        there = there[picked] if at else there.unsqueeze(1)
+        lead = len(family.node.plates)
+        value = value.reshape((len(value), -1, *value.shape[1 + lead :]))[:, family.members]
+        there = there.reshape((len(there), -1, *there.shape[1 + lead :]))[:, family.members]
         there = there.reshape((*there.shape[:2], -1)).all(-1)
         slots = len(table.shape) - 1
         with quiet(), torch.no_grad():
             spread = value.reshape((*value.shape[:2], *[1] * slots, *value.shape[2:]))
             if table.outcome.distribution is not None:
-                batch = table.outcome.distribution.select(table.context)
-                logs = batch.log_prob(spread)
+                logs = table.outcome.distribution.select(table.context).log_prob(spread)
             else:
                 assert table.outcome.value is not None
                 values = table.outcome.value.expand(
@@ -300,64 +461,21 @@ class Network:
                 )
                 same = values[table.context] == spread
                 event = value.dim() - 2
-                same = (
-                    same.reshape((*same.shape[: same.dim() - event], -1)).all(-1) if event else same
-                )
+                same = same.flatten(same.dim() - event).all(-1) if event else same
                 logs = torch.where(same, 0.0, -torch.inf).to(torch.float64)
             logs = logs.expand((len(value), *logs.shape[1:]))
             mask = there.reshape((*there.shape, *[1] * slots))
             return torch.where(mask, logs, torch.zeros_like(logs)).numpy()
 
-    def _indicators(self, data: Data) -> Iterator[Factor]:
-        """For hidden nodes that are observed in some cells: which values the cells allow."""
-        for name in self.variables:
-            if name not in data.observed:
-                continue
-            value, there, domain = (
-                data.observed[name],
-                data.present[name].numpy(),
-                self.domains[name],
-            )
-            index = self._indices(
-                name, torch.where(_spread(data.present[name], value), value, domain[0])
-            )
-            for at in numpy.ndindex(*there.shape[1:]):
-                cell = there[(slice(None), *at)]
-                if not cell.any():
-                    continue
-                allowed = numpy.where(
-                    cell[:, None],
-                    numpy.arange(len(domain)) == index[(slice(None), *at)][:, None],
-                    True,
-                ).astype(float)
-                here = (name, tuple(int(i) for i in at))
-                yield Factor((here,), allowed[:, self.reach[here]])
+    def _context(self, family: Family) -> ndarray:
+        return self.tables.context(family.node, family.part)
+
+    def _probabilities(self, family: Family) -> ndarray:
+        return self.tables.probabilities(family.node, family.part)
 
 
-def _spread(mask: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    return mask.reshape((*mask.shape, *[1] * (value.dim() - mask.dim())))
-
-
-def _one_hot(table: Table, domain: torch.Tensor) -> torch.Tensor:
-    """Whether a deterministic body gives each value of the domain, as 0 or 1, `(*shape, own)`."""
-    value = table.outcome.value
-    assert value is not None
-    event = domain.dim() - 1
-    full = value.expand((*table.shape, *value.shape[len(table.shape) :]))
-    same = full.unsqueeze(len(table.shape)) == domain
-    same = same.reshape((*same.shape[: same.dim() - event], -1)).all(-1) if event else same
-    return same.to(torch.float64)
-
-
-def _merge_repeated(factor: Factor) -> Factor:
-    """A body may ask for one variable twice; its two axes become their diagonal."""
-    scope, table = factor.scope, factor.table
-    for cell in [c for c in dict.fromkeys(scope) if scope.count(c) > 1]:
-        while scope.count(cell) > 1:
-            first = scope.index(cell)
-            second = scope.index(cell, first + 1)
-            table = numpy.moveaxis(
-                numpy.diagonal(table, axis1=1 + first, axis2=1 + second), -1, 1 + first
-            )
-            scope = scope[:second] + scope[second + 1 :]
-    return Factor(scope, table)
+def _flat(coordinates: ndarray, grid: tuple[int, ...]) -> ndarray:
+    """Coordinates along a grid as flat positions, `(members,)`."""
+    if not grid:
+        return numpy.zeros(len(coordinates), dtype=int)
+    return numpy.ravel_multi_index(tuple(coordinates.T), grid)

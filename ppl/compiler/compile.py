@@ -7,15 +7,16 @@ the row of the decision table.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..errors import BackendError, QueryError, closest
 from ..graph import Graph
 from ..mechanism import Data, probe, read_data
 from . import registry
-from .passes import check_observation, prune, resolve_ask, split
+from .passes import Pruned, check_observation, merged, prune, resolve_ask, split
 from .plan import Plan, Route, read_modes
-from .protocol import Budget, Verdict
+from .protocol import Budget
 from .query import Query
 
 __all__ = ["compile"]
@@ -92,19 +93,33 @@ def compile(
         partial=partial,
         seed=seed,
     )
+    return _planned(graph, query, tuple(pruned), budget, method)
+
+
+def with_gaps(plan: Plan, partial: frozenset[str]) -> Plan:
+    """The same plan for observations in which cells of these nodes may be missing: they open paths, so it is made anew."""
+    query = replace(plan.query, partial=partial, observation=None)
+    barren = tuple(p for p in plan.pruned if p.name not in query.graph)
+    return _planned(plan.model, query, barren, plan.budget, plan.forced)
+
+
+def _planned(
+    graph: Graph, query: Query, pruned: tuple[Pruned, ...], budget: Budget, method: str | None
+) -> Plan:
+    """Split into components, and a route for each."""
     queries, gone = split(query)
-    routes = [_route(part, budget, method) for part in queries]
+    queries, routes = _whole(queries, budget, method)
     plan = Plan(
         model=graph,
         query=query,
-        routes=tuple(route for route in routes if route is not None),
-        pruned=tuple(pruned + gone),
-        modes=read_modes(mechanism),
+        routes=tuple(routes),
+        pruned=(*pruned, *gone),
+        modes=read_modes(query.mechanism),
         budget=budget,
         forced=method,
     )
     for part, route in zip(queries, routes, strict=True):
-        if route is not None and part.ask and route.verdict is None and method is not None:
+        if part.ask and route.verdict is None and method is not None:
             objection = next(v for v in route.verdicts if v.method == method)
             remedy = f" {objection.remedy}" if objection.remedy else ""
             raise BackendError(
@@ -132,20 +147,46 @@ def _read(graph: Graph, given, inputs, sizes, nan) -> tuple[Data | None, list[st
     return None, [n for n in graph.nodes if n in set(given)], data
 
 
-def _route(query: Query, budget: Budget, method: str | None) -> Route | None:
+def _whole(
+    queries: list[Query], budget: Budget, method: str | None
+) -> tuple[list[Query], list[Route]]:
+    """A route for each component; components that the exact engine answers go together, in one pass."""
+    if method in (None, "exact"):
+        together = []
+        for asked in (True, False):
+            parts = [q for q in queries if bool(q.ask) == asked]
+            if parts:
+                route = _exact(merged(parts), budget)
+                if route is None:
+                    break
+                together.append(route)
+        else:
+            return [route.query for route in together], together
+    return queries, [_route(part, budget, method) for part in queries]
+
+
+def _exact(query: Query, budget: Budget) -> Route | None:
+    """The exact engine's route, if its condition holds; the other engines are asked when somebody looks."""
+    verdict = registry.backend("exact").judge(query, budget)
+    if not (verdict.able and verdict.fits):
+        return None
+    return Route(query, verdict, (verdict,), budget if query.ask else None)
+
+
+def _route(query: Query, budget: Budget, method: str | None) -> Route:
     """The first row that fits, with every backend's reasons."""
     if not query.ask:
         verdict = registry.backend("exact").judge(query, budget)
         return Route(query, verdict if verdict.able and verdict.fits else None, (verdict,))
+    if method is None:
+        exact = _exact(query, budget)
+        if exact is not None:
+            return exact
     verdicts = [registry.backend(name).judge(query, budget) for name in registry.methods()]
     if method is not None:
         # A part that the forced engine has nothing to do for is left to the others.
         chosen = [v for v in verdicts if v.able and (v.method == method or v.row == 0)]
         chosen.sort(key=lambda v: v.method != method)
     else:
-        chosen = sorted((v for v in verdicts if v.able and v.fits), key=_rank)
-    return Route(query, chosen[0] if chosen else None, tuple(sorted(verdicts, key=_rank)))
-
-
-def _rank(verdict: Verdict) -> int:
-    return verdict.row
+        chosen = sorted((v for v in verdicts if v.able and v.fits), key=lambda v: v.row)
+    return Route(query, chosen[0] if chosen else None, tuple(verdicts))

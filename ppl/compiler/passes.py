@@ -15,7 +15,7 @@ from ..graph import Graph
 from ..mechanism import Data, Mechanism
 from .query import Query
 
-__all__ = ["Pruned", "check_observation", "prune", "resolve_ask", "split"]
+__all__ = ["Pruned", "check_observation", "merged", "prune", "resolve_ask", "split"]
 
 
 @dataclass(frozen=True)
@@ -224,3 +224,23 @@ def split(query: Query) -> tuple[list[Query], list[Pruned]]:
             )
         )
     return queries, gone
+
+
+def merged(queries: list[Query]) -> Query:
+    """Components as one query, for an engine that takes them together as cheaply as one by one."""
+    if len(queries) == 1:
+        return queries[0]
+    nodes = {name: node for q in queries for name, node in q.graph.nodes.items()}
+
+    def joined(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for part in parts for name in part))
+
+    first = queries[0]
+    return replace(
+        first,
+        graph=replace(first.graph, nodes=nodes).sorted(),
+        free=joined([q.free for q in queries]),
+        evidence=joined([q.evidence for q in queries]),
+        clamped=joined([q.clamped for q in queries]),
+        ask=joined([q.ask for q in queries]),
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ import torch
 from ..errors import BackendError, QueryError
 from ..graph import Graph
 from ..mechanism import Data, Mechanism, read_data
-from ..posterior import Posterior
+from ..posterior import Posterior, Posteriors
 from . import registry
 from .passes import Pruned, check_observation
 from .protocol import Budget, Solver, Verdict
@@ -33,12 +34,24 @@ class Route:
     Args:
         query: The component.
         verdict: The verdict that was followed, or `None` when no engine can serve.
-        verdicts: What every engine said, in the order of the decision table.
+        judged: What the engines said that were asked.
+        budget: For the engines that have not been asked, because a row above theirs fits; `None` when there are none.
     """
 
     query: Query
     verdict: Verdict | None
-    verdicts: tuple[Verdict, ...]
+    judged: tuple[Verdict, ...]
+    budget: Budget | None = None
+
+    @cached_property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What every engine says, in the order of the decision table."""
+        said = {v.method: v for v in self.judged}
+        if self.budget is not None:
+            for name in registry.methods():
+                if name not in said:
+                    said[name] = registry.backend(name).judge(self.query, self.budget)
+        return tuple(sorted(said.values(), key=lambda v: v.row))
 
     @property
     def ask(self) -> tuple[str, ...]:
@@ -73,6 +86,7 @@ class Plan:
     budget: Budget
     forced: str | None = None
     _solvers: dict[int, Solver] = field(default_factory=dict, repr=False)
+    _gapped: dict[frozenset[str], Plan] = field(default_factory=dict, repr=False)
 
     # -- running ---------------------------------------------------------------------------------
 
@@ -92,17 +106,24 @@ class Plan:
                     f"This plan was made for given={list(self.query.given)}; pass an observation of them."
                 )
             return self._run(self.query.observation)[0]
-        return self._run(self._read(observation, nan, batch=False))[0]
+        data = self._read(observation, nan, batch=False)
+        return self._for(data)._run(data)[0]
 
     def posteriors(
         self, observations: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, nan: str = "error"
-    ) -> list[Posterior]:
+    ) -> Posteriors:
         """One posterior for each of many observations, conditioned together.
 
         Args:
-            observations: A mapping whose values have one more leading axis, or a list of observations.
+            observations: A mapping whose values have one more leading axis, or a list of observations. Each may have missing
+                cells of its own.
+
+        Returns:
+            A sequence of posteriors in the order of the observations; `posteriors["rain"]` is the marginal of one node for
+            all of them, with a leading axis.
         """
-        return self._run(self._read(observations, nan, batch=True))
+        data = self._read(observations, nan, batch=True)
+        return self._for(data)._run(data)
 
     def _read(self, observation: Any, nan: str, batch: bool) -> Data:
         graph, mechanism = self.model, self.query.mechanism
@@ -131,45 +152,34 @@ class Plan:
                 f"This plan is for given={list(self.query.given)}: {what}. Compile again, or write None for a gap."
             )
         data = check_observation(self.query.graph, mechanism, data)
-        for name in data.observed:
-            if data.missing(name) and name not in self.query.partial:
-                self._allow_gaps(name)
         return replace(
             data, inputs=mechanism.data.inputs, columns=mechanism.columns, sizes=mechanism.sizes
         )
 
-    def _allow_gaps(self, name: str) -> None:
-        """Missing cells open paths that the plan took to be blocked; only a plan that took none stands."""
-        if len(self.routes) > 1 or any("d-separated" in p.reason for p in self.pruned):
-            raise QueryError(
-                f"'{name}' has missing cells, and this plan relies on all of '{name}' being observed. Use "
-                "ppl.infer(model, observation), or compile with an observation that has the gaps."
-            )
+    def _for(self, data: Data) -> Plan:
+        """This plan, or the one for the gaps that these observations have: missing cells open paths."""
+        gaps = frozenset(n for n in data.observed if data.missing(n)) | frozenset(data.likelihoods)
+        partial = self.query.partial | gaps
+        if partial == self.query.partial:
+            return self
+        if partial not in self._gapped:
+            from .compile import with_gaps
 
-    def _run(self, data: Data) -> list[Posterior]:
+            self._gapped[partial] = with_gaps(self, partial)
+        return self._gapped[partial]
+
+    def _run(self, data: Data) -> Posteriors:
         asked = [(i, r) for i, r in enumerate(self.routes) if r.ask]
         for _, route in asked:
             if route.verdict is None:
                 raise BackendError(self._refusal(route))
         columns = [self._solver(i).condition(data) for i, _ in asked]
-        unasked: list[float | None] = [0.0] * data.datasets
-        for i, route in enumerate(self.routes):
-            if not route.ask:
-                answers = None if route.verdict is None else self._solver(i).condition(data)
-                for k in range(data.datasets):
-                    part = None if answers is None else answers[k].log_evidence
-                    unasked[k] = None if part is None or unasked[k] is None else unasked[k] + part  # type: ignore[operator]
-        return [
-            Posterior(
-                self.model,
-                [column[k] for column in columns],
-                self.query.ask,
-                self,
-                data,
-                unasked[k],
-            )
-            for k in range(data.datasets)
+        rest = [
+            None if r.verdict is None else self._solver(i).condition(data)
+            for i, r in enumerate(self.routes)
+            if not r.ask
         ]
+        return Posteriors(self.model, columns, self.query.ask, self, data, rest)
 
     def _solver(self, i: int) -> Solver:
         if i not in self._solvers:
@@ -309,7 +319,7 @@ class Plan:
             ]
             rows += [f"    guarantee  {v.guarantee}"] if v.guarantee else []
             rows += (
-                [f"    cost       {', '.join(f'{_count(n)} {what}' for what, n in v.cost.items())}"]
+                [f"    cost       {'; '.join(f'{what} {_count(n)}' for what, n in v.cost.items())}"]
                 if v.cost
                 else []
             )

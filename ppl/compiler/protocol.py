@@ -27,6 +27,7 @@ class Budget:
         simulations: Draws from the model; by default each engine's own number, which the plan prints.
         seconds: Wall-clock seconds for each component, preparation and conditioning together.
         memory: Bytes that an engine may allocate at once.
+        cells: The total size of the factors that exact elimination may make.
 
     Raises:
         QueryError: If one of them is not positive.
@@ -35,9 +36,10 @@ class Budget:
     simulations: int | None = None
     seconds: float = 300.0
     memory: int = 4 * 2**30
+    cells: int = 2**27
 
     def __post_init__(self) -> None:
-        for name in ("simulations", "seconds", "memory"):
+        for name in ("simulations", "seconds", "memory", "cells"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise QueryError(
@@ -61,7 +63,7 @@ class Verdict:
         reason: Why, or why not, in words.
         guarantee: What kind of answer it gives.
         grade: The grade that its answer can have.
-        cost: Predicted cost in counts, such as simulations or table cells; never in seconds.
+        cost: Predicted cost in counts, such as simulations or table cells; seconds only where they follow from counts.
         remedy: What change to the model or query would open this route.
     """
 

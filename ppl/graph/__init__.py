@@ -1,6 +1,6 @@
 """Nodes, plates and the DAG; surgery, separation, elimination orders, pictures and stories."""
 
-from .elimination import Elimination, elimination
+from .elimination import Elimination, elimination, rounds
 from .graph import Graph
 from .node import ROLES, Body, Node, Parent, Plate, Previous, previous
 
@@ -15,4 +15,5 @@ __all__ = [
     "Previous",
     "elimination",
     "previous",
+    "rounds",
 ]

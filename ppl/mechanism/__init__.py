@@ -4,6 +4,7 @@ from .caller import Caller
 from .calling import quiet
 from .data import Data, read_data
 from .forward import Batch, forward
+from .lookup import Lookup
 from .mechanism import Facts, Mechanism
 from .outcome import Outcome
 from .probe import kinds, probe
@@ -13,6 +14,7 @@ __all__ = [
     "Caller",
     "Data",
     "Facts",
+    "Lookup",
     "Mechanism",
     "Outcome",
     "forward",

@@ -29,6 +29,7 @@ class Data:
         inputs: Values of input nodes, `(1, *plates, *event)`.
         columns: For a long-format plate, the member of each pointed-to plate, `(size,)`.
         sizes: The number of members of every plate whose size is known.
+        likelihoods: Virtual evidence on finite nodes, `(datasets or 1, *plates, cardinality)`, the largest weight 1.
         datasets: How many observations there are.
     """
 
@@ -37,6 +38,7 @@ class Data:
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    likelihoods: Mapping[str, Tensor] = field(default_factory=dict)
     datasets: int = 1
 
     def missing(self, name: str) -> int:
@@ -109,7 +111,8 @@ def read_data(
         if count != datasets:
             raise QueryError(f"'{name}' has {count} observations where others have {datasets}.")
     _check_columns(graph, columns, known)
-    return Data(observed, present, inputs, columns, {k: v[0] for k, v in known.items()}, datasets)
+    found = {k: v[0] for k, v in known.items()}
+    return Data(observed, present, inputs, columns, found, datasets=datasets)
 
 
 def _observable(graph: Graph) -> list[str]:

@@ -18,13 +18,11 @@ from ..errors import GaltonError
 from ..graph import Body, Node, Parent
 from .caller import Outcome
 from .calling import quiet, same_result
+from .lookup import Lookup
 from .mechanism import Mechanism, Window
 from .watch import Watched
 
-__all__ = ["Cell", "NotFinite", "Slot", "Table", "Tables", "TooLarge"]
-
-#: A variable of the unrolled graph: a node and one member's coordinates along its plates.
-Cell = tuple[str, tuple[int, ...]]
+__all__ = ["NotFinite", "Slot", "Table", "Tables", "TooLarge"]
 
 
 class NotFinite(Exception):
@@ -87,6 +85,7 @@ class Tables:
         self._domains: dict[str, Tensor] = {}
         self._slots: dict[tuple[str, str], tuple[Slot, ...]] = {}
         self._tables: dict[tuple[str, str], Table] = {}
+        self._probabilities: dict[tuple[str, str], numpy.ndarray] = {}
 
     # -- domains ---------------------------------------------------------------------------------
 
@@ -103,6 +102,8 @@ class Tables:
                 self._domains[name] = self._values(self.graph[name], "body")
             else:
                 self._chain_domains(group)
+            if name not in self._domains:
+                raise NotFinite(f"'{name}' takes values that only the data know")
         return self._domains[name]
 
     def _chain_domains(self, group: tuple[str, ...]) -> None:
@@ -137,6 +138,10 @@ class Tables:
         if facts.family == "Bernoulli" and not facts.event_shape:
             # Whatever its parents say; `Network` holds the finished table against it.
             return torch.tensor([0, 1])
+        body = node.start if part == "start" else node.body
+        function = None if body is None else body.function
+        if isinstance(function, Lookup):
+            return torch.arange(function.table.shape[-1])
         outcome = self._cached(node, part).outcome
         if outcome.distribution is not None:
             if not outcome.distribution.finite:
@@ -153,6 +158,69 @@ class Tables:
         """The outcome of one of a node's bodies for all its parents' values."""
         self.domain_of_parents(node)
         return self._cached(node, part)
+
+    def probabilities(self, node: Node, part: str = "body") -> numpy.ndarray:
+        """p(value | context, parents) of a finite node, `(contexts, *slots, own)`.
+
+        Raises:
+            NotFinite: If its values are not a finite set.
+        """
+        key = node.name, part
+        if key not in self._probabilities and self._is_lookup(node, part):
+            self._probabilities[key] = self._looked_up(node, part)
+        if key not in self._probabilities:
+            table, domain = self.table(node, part), self.domain(node.name)
+            lead = len(table.shape)
+            with quiet(), torch.no_grad():
+                if table.outcome.distribution is not None:
+                    held = set(domain.flatten().tolist())
+                    strange = [
+                        v
+                        for v in table.outcome.distribution.domain().flatten().tolist()
+                        if v not in held
+                    ]
+                    if strange:
+                        raise NotFinite(
+                            f"'{node.name}' takes the value {strange[0]} for some parents only"
+                        )
+                    values = domain.reshape((len(domain), *[1] * lead, *domain.shape[1:]))
+                    logs = table.outcome.distribution.log_prob(values)
+                    logs = logs.expand((len(domain), *table.shape))
+                    self._probabilities[key] = logs.exp().movedim(0, -1).contiguous().numpy()
+                else:
+                    self._probabilities[key] = _one_hot(table, domain).numpy()
+        return self._probabilities[key]
+
+    def context(self, node: Node, part: str = "body") -> numpy.ndarray:
+        """Which context each member of a body has, `(datasets or 1, members)`."""
+        if self._is_lookup(node, part):
+            return numpy.zeros((1, len(self.members(node, part))), dtype=int)
+        return self.table(node, part).context.numpy()
+
+    def _is_lookup(self, node: Node, part: str) -> bool:
+        """Whether the body is a table that need not be called."""
+        body = node.start if part == "start" else node.body
+        return (
+            body is not None
+            and isinstance(body.function, Lookup)
+            and all(p.kind != "index" and self._enumerable(p.source) for p in body.parents)
+            and not any(self._extra_plates(node, p) for p in body.parents)
+        )
+
+    def _looked_up(self, node: Node, part: str) -> numpy.ndarray:
+        """The table of a look-up over its parents' domains, `(1, *slots, own)`."""
+        body = node.start if part == "start" else node.body
+        lookup = body.function  # type: ignore[union-attr]
+        table = lookup.table
+        for axis, (edge, values) in enumerate(zip(body.parents, lookup.domains, strict=True)):  # type: ignore[union-attr]
+            domain = self.domain(edge.source).tolist()
+            known = list(range(table.shape[axis])) if values is None else list(values)
+            if domain != known:
+                strange = [v for v in domain if v not in known]
+                if strange:
+                    raise NotFinite(f"'{node.name}' has no row for {edge.source} = {strange[0]}")
+                table = table.take([known.index(v) for v in domain], axis=axis)
+        return table[None]
 
     def domain_of_parents(self, node: Node) -> None:
         """Complete the domains of a chain before its tables are used."""
@@ -339,19 +407,17 @@ class Tables:
         plate = next(p for p in reversed(node.plates) if self.graph.plates[p].ordered)
         return (plate, 0, 1) if part == "start" else (plate, 1, self.mechanism.sizes[plate])
 
-    def members(self, node: Node, part: str = "body") -> list[tuple[int, ...]]:
-        """The coordinates of the members that a body serves, in the order of `Table.context`."""
+    def members(self, node: Node, part: str = "body") -> numpy.ndarray:
+        """The coordinates of the members that a body serves, `(members, plates)`, in the order of `Table.context`."""
         window = self.window(node, part)
         ranges = [
             range(*window[1:]) if window and window[0] == p else range(self.mechanism.sizes[p])
             for p in node.plates
         ]
-        grid = (
-            numpy.indices([len(r) for r in ranges]).reshape((len(ranges), -1)).T
-            if ranges
-            else numpy.zeros((1, 0), int)
-        )
-        return [tuple(r[int(k)] for r, k in zip(ranges, at, strict=True)) for at in grid]
+        if not ranges:
+            return numpy.zeros((1, 0), dtype=int)
+        grid = numpy.indices([len(r) for r in ranges]).reshape((len(ranges), -1)).T
+        return grid + numpy.array([r.start for r in ranges])
 
     def _contexts(self, node: Node, body: Body, part: str) -> tuple[dict[Parent, Tensor], Tensor]:
         """Distinct contexts, `(contexts, *rest)` for each edge that is context, and which one each member has."""
@@ -383,24 +449,37 @@ class Tables:
         )
         return {edge: f[first] for edge, f in flat.items()}, inverse.reshape(datasets, -1)
 
-    def cell(self, node: Node, slot: Slot, at: tuple[int, ...]) -> Cell:
-        """The parent variable that a slot means for the member at these coordinates."""
-        extras = (
+    def cells(self, node: Node, slot: Slot, members: numpy.ndarray) -> numpy.ndarray:
+        """The parent variable that a slot means for each of some members: its coordinates, `(members, axes of the parent)`."""
+        source = slot.edge.source
+        extra = (
             dict(zip(self._extra_plates(node, slot.edge), slot.extra, strict=True))
             if slot.extra
             else {}
         )
-        own = dict(zip(node.plates, at, strict=True))
         chain = next((p for p in reversed(node.plates) if self.graph.plates[p].ordered), None)
-        place = []
-        for plate in self.graph[slot.edge.source].axes:
-            if plate in own:
-                place.append(
-                    own[plate] - (1 if slot.edge.kind == "previous" and plate == chain else 0)
-                )
-            elif plate in extras:
-                place.append(extras[plate])
+        columns = []
+        for plate in self.graph[source].axes:
+            if plate in node.plates:
+                back = slot.edge.kind == "previous" and plate == chain
+                columns.append(members[:, node.plates.index(plate)] - int(back))
+            elif plate in extra:
+                columns.append(numpy.full(len(members), extra[plate]))
             else:
                 owner = next(p for p in node.plates if plate in self.graph.plates[p].of)
-                place.append(int(self.mechanism.columns[owner][plate][own[owner]]))
-        return slot.edge.source, tuple(place)
+                column = self.mechanism.columns[owner][plate].numpy()
+                columns.append(column[members[:, node.plates.index(owner)]])
+        return (
+            numpy.stack(columns, axis=1) if columns else numpy.zeros((len(members), 0), dtype=int)
+        )
+
+
+def _one_hot(table: Table, domain: Tensor) -> Tensor:
+    """Whether a deterministic body gives each value of the domain, as 0 or 1, `(*shape, own)`."""
+    value = table.outcome.value
+    assert value is not None
+    event = domain.dim() - 1
+    full = value.expand((*table.shape, *value.shape[len(table.shape) :]))
+    same = full.unsqueeze(len(table.shape)) == domain
+    same = same.reshape((*same.shape[: same.dim() - event], -1)).all(-1) if event else same
+    return same.to(torch.float64)

@@ -4,6 +4,7 @@ from .answer import Answer, Draws
 from .certificate import Certificate
 from .marginal import DrawnMarginal, Marginal, TableMarginal
 from .posterior import Posterior
+from .posteriors import Posteriors
 
 __all__ = [
     "Answer",
@@ -12,5 +13,6 @@ __all__ = [
     "Draws",
     "Marginal",
     "Posterior",
+    "Posteriors",
     "TableMarginal",
 ]

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,10 @@ from .certificate import Certificate
 from .marginal import DrawnMarginal, Marginal
 
 __all__ = ["Answer", "Draws"]
+
+
+#: Draws that a joint table is counted from, where it is not known exactly.
+COUNTED = 10_000
 
 
 class Answer(ABC):
@@ -41,6 +46,36 @@ class Answer(ABC):
     @abstractmethod
     def sample(self, n: int, seed: int) -> dict[str, Tensor]:
         """Joint draws of all nodes, `(n, *plates, *event)` each."""
+
+    def joint(self, cells: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[list[Tensor], Tensor]:
+        """Domains of some members of finite nodes, and their joint probabilities, `(*cardinalities,)`."""
+        draws = self.sample(COUNTED, 0)
+        domains, indices = [], []
+        for name, at in cells:
+            domain = self.marginal(name).domain
+            domains.append(domain)
+            picked: Any = (slice(None), *at)
+            lead = draws[name][picked].unsqueeze(1)
+            same = (lead == domain).flatten(2).all(-1) if domain.dim() > 1 else lead == domain
+            indices.append(same.to(torch.int8).argmax(1))
+        shape = [len(domain) for domain in domains]
+        counts = torch.zeros(shape, dtype=torch.float64)
+        counts.index_put_(tuple(indices), torch.ones(COUNTED, dtype=torch.float64), accumulate=True)
+        return domains, counts / COUNTED
+
+    def most_probable(self, names: Sequence[str]) -> tuple[dict[str, Tensor], float]:
+        """The jointly most probable values of some nodes, and the log of their posterior probability."""
+        raise BackendError(
+            f"The posterior of {', '.join(self.names)} is known by its draws only; the most probable value is not known."
+        )
+
+    def knows(self, name: str) -> bool:
+        """Whether the gradient with respect to a node's table can be asked for."""
+        return False
+
+    def sensitivity(self, name: str) -> Tensor:
+        """The gradient of the log-evidence with respect to a node's table, `(*parents, own)`."""
+        raise BackendError(f"The route to {', '.join(self.names)} has no gradient of the evidence.")
 
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
         """log p(values | observation) of all nodes jointly, `(batch,)` for values `(batch, *plates, *event)`."""

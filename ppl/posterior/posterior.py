@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ..errors import QueryError, closest
 from ..graph import Graph
 from .answer import Answer
 from .certificate import Certificate, worst
+from .joint import Joint, MostProbable, information, joint, most_probable, probability
 from .marginal import Marginal
 
 if TYPE_CHECKING:
@@ -146,6 +147,76 @@ class Posterior:
         for answer in self.answers:
             total = total + answer.log_prob({name: tensors[name] for name in answer.names})
         return total[0] if single and total.dim() else total
+
+    def joint(self, *names: str) -> Joint:
+        """The joint probabilities of some finite nodes that were asked for.
+
+        Args:
+            names: Nodes; one member of a node in plates is written `"z[3]"`.
+
+        Raises:
+            QueryError: For a node that was not asked for, or a node in plates without its member.
+            BackendError: If the table would be too large.
+        """
+        return joint(self, names)
+
+    def probability(self, event: Callable[..., Any], **nodes: str) -> float:
+        """The posterior probability of an event: a predicate over a few finite nodes.
+
+        Args:
+            event: A function of nodes, by the names of its arguments; it gets plain values.
+            nodes: What an argument stands for, where it is not a node's own name: `first="z[0]"`.
+
+        Example:
+            >>> import ppl
+            >>> from ppl.distributions import Integers
+            >>> dice = ppl.Model("dice")
+            >>> @dice.latent
+            ... def one(): return Integers(1, 6)
+            >>> @dice.latent
+            ... def two(): return Integers(1, 6)
+            >>> round(ppl.infer(dice, {}).probability(lambda one, two: one + two >= 10), 4)
+            0.1667
+        """
+        return probability(self, event, nodes)
+
+    def entropy(self, *names: str) -> float:
+        """The entropy of some finite nodes jointly, in nats."""
+        return joint(self, names).entropy
+
+    def mutual_information(self, one: str | Sequence[str], two: str | Sequence[str]) -> float:
+        """I(one; two | observation) in nats, of nodes or sets of nodes."""
+        sides = [[side] if isinstance(side, str) else list(side) for side in (one, two)]
+        return information(self, *sides)
+
+    def most_probable(self, *names: str) -> MostProbable:
+        """The jointly most probable values: MPE of everything asked for, or marginal MAP of some, with the others summed out.
+
+        Args:
+            names: The nodes; all that were asked for by default.
+
+        Returns:
+            A mapping from node to value, with `.log_prob`, the log of their posterior probability.
+        """
+        return most_probable(self, names or self.of)
+
+    def sensitivity(self, name: str) -> Tensor:
+        """The gradient of the log-evidence with respect to a node's table, `(*parents, own)`, its entries taken as free numbers.
+
+        Args:
+            name: A finite node whose body depends on finite parents only, observed or not.
+
+        Raises:
+            QueryError: If the node has no such table.
+            BackendError: If the route cannot tell.
+        """
+        for answer in self.answers:
+            if answer.knows(name):
+                return answer.sensitivity(name)
+        self.graph[name]
+        raise QueryError(
+            f"The observation does not depend on '{name}', or no exact route includes it."
+        )
 
     def predict(
         self,

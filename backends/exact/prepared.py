@@ -1,0 +1,255 @@
+"""A network made ready: an order, a tree, and the arithmetic for batches; conditioning fills in the observations and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy
+from numpy import ndarray
+
+from ppl.graph import Elimination, elimination, rounds
+from ppl.mechanism import Data
+
+from .network import Network
+from .propagation import SAFE, Propagation
+from .tree import Tree
+
+__all__ = ["Prepared", "Result"]
+
+#: Cells times observations that one run works on, so that it stays within the processor's cache.
+RUN = 2**18
+#: The longest batch of a run.
+LONGEST = 512
+#: Measured on one core: what a step costs beside its cells, and a cell in both passes, in nanoseconds.
+STEP, CELL = 6000, 5
+#: Trees with fewer groups than this are not tried again with an order of few rounds.
+MANY = 48
+
+
+class Result:
+    """What one run over a batch of observations found.
+
+    Args:
+        log_evidence: `(datasets,)`; minus infinity where the observation is impossible.
+        marginals: By set of variables, `(cells, datasets)` over their reachable values.
+    """
+
+    def __init__(self, log_evidence: ndarray, marginals: dict[tuple[int, ...], ndarray]):
+        self.log_evidence, self.marginals = log_evidence, marginals
+
+
+class Prepared:
+    """The tree of a network and its arithmetic.
+
+    Args:
+        network: Variables and factors.
+        wanted: The sets of variables whose marginals are asked for; each of several is to lie in one clique.
+        order: The elimination order, if it is known already.
+        maximise: Variables that are maximised over, after all others are summed out.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        wanted: Sequence[tuple[int, ...]] = (),
+        order: Elimination | None = None,
+        maximise: frozenset[int] = frozenset(),
+    ):
+        self.network = network
+        self.bundles = network.bundles
+        self.sizes = network.sizes()
+        self.wanted = [v for v in wanted if all(self.sizes[u] > 1 for u in v)]
+        sources = [b.source for b in self.bundles]
+        self.scopes = [scope for s in sources for scope in s.scopes if scope]
+        self.scopes += [v for v in self.wanted if len(v) > 1]
+        if order is None:
+            order = elimination(self.scopes, self.sizes, last=maximise)
+        self.order = order
+        self.tree = Tree(order, self.sizes, sources, maximise)
+        if len(self.tree.groups) > MANY and not maximise:
+            other = Tree(rounds(self.scopes, self.sizes), self.sizes, sources)
+            self.tree = min(self.tree, other, key=predicted)
+        self._programs: dict[tuple[int, bool], Propagation] = {}
+        self._scaled = False
+        self._pool()
+
+    # -- the observed entries --------------------------------------------------------------------
+
+    def _pool(self) -> None:
+        """One gather for all tables that observations look up.
+
+        Every cell of a factor is `offset + entry * width`, and the entry a sum of observed positions times strides.
+        """
+        self._tabled = [
+            i for i, b in enumerate(self.bundles) if b.table is not None and not b.fixed
+        ]
+        self._loose = [i for i, b in enumerate(self.bundles) if b.table is None]
+        # Factors without a variable come first: they are constants.
+        self._tabled.sort(key=lambda i: bool(self.bundles[i].source.shape))
+        names = list(dict.fromkeys(t[0] for i in self._tabled for t in self.bundles[i].terms))
+        self._names = names
+        start, column = 0, {}
+        for name in names:
+            column[name] = start
+            size = 1
+            for n in self.network.grids[name]:
+                size *= n
+            start += size
+        tables, offsets, owners, bases, columns, strides, widths = [], [], [], [], [], [], []
+        pool, member = 0, 0
+        depth = max((len(self.bundles[i].terms) for i in self._tabled), default=0)
+        self._spans: dict[int, tuple[int, int]] = {}
+        cells = 0
+        self.constants = 0
+        for i in self._tabled:
+            bundle = self.bundles[i]
+            count, width = len(bundle.which), bundle.table[0].size  # type: ignore[index]
+            offsets.append(numpy.tile(pool + numpy.arange(width), count))
+            owners.append(numpy.repeat(member + numpy.arange(count), width))
+            bases.append(numpy.broadcast_to(bundle.base.T, (count, bundle.base.shape[0])))
+            column_of = numpy.zeros((count, depth), dtype=int)
+            stride_of = numpy.zeros((count, depth), dtype=int)
+            for k, (name, at, stride) in enumerate(bundle.terms):
+                column_of[:, k] = column[name] + at
+                stride_of[:, k] = stride
+            columns.append(column_of)
+            strides.append(stride_of)
+            widths.append(numpy.full(count, width))
+            tables.append(bundle.table.reshape(-1))  # type: ignore[union-attr]
+            self._spans[i] = cells, cells + count * width
+            if not bundle.source.shape:
+                self.constants = cells + count * width
+            pool, member, cells = pool + tables[-1].size, member + count, cells + count * width
+        self._gathered = cells
+        if not cells:
+            return
+        datasets = max(b.shape[1] for b in bases)
+        self._table = numpy.concatenate(tables)
+        self._offset, self._owner = numpy.concatenate(offsets)[:, None], numpy.concatenate(owners)
+        self._base = numpy.concatenate([numpy.broadcast_to(b, (len(b), datasets)) for b in bases])
+        self._column = numpy.concatenate(columns)
+        self._stride = numpy.concatenate(strides)[..., None]
+        self._width = numpy.concatenate(widths)[:, None]
+
+    def _fixed(self) -> list[ndarray | None]:
+        found: list[ndarray | None] = []
+        for b in self.bundles:
+            if not b.fixed:
+                found.append(None)
+            elif (b.base == b.base[0, 0]).all():
+                found.append(b.table[b.base[0, :1]])  # type: ignore[index]
+            else:
+                found.append(b.table[b.base[0]])  # type: ignore[index]
+        return found
+
+    def program(self, batch: int, scaled: bool) -> Propagation:
+        """The arithmetic for batches of this length."""
+        key = batch, scaled
+        if key not in self._programs:
+            if not hasattr(self, "_still"):
+                self._still = self._fixed()
+                self._constant = sum(
+                    float(numpy.log(t).sum()) * (len(b.which) if len(t) == 1 else 1)
+                    for t, b in zip(self._still, self.bundles, strict=True)
+                    if t is not None and not b.source.shape
+                )
+            program = Propagation(
+                self.tree, self._still, self.wanted, batch, scaled, self._buffers(batch)
+            )
+            self._programs[key] = program
+        return self._programs[key]
+
+    def _buffers(self, batch: int) -> dict[int, ndarray]:
+        """Sources that are slices of the one buffer that the gather fills, and the buffer itself as number -1."""
+        whole = numpy.empty((self._gathered, batch))
+        found = {-1: whole}
+        for i, (start, end) in self._spans.items():
+            source = self.bundles[i].source
+            found[i] = whole[start:end].reshape((len(source.scopes), *source.shape, batch))
+        return found
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def run(self, data: Data, down: bool = True) -> Result:
+        """Both passes over all observations; only the first, for the log-evidence, without `down`."""
+        positions = self.network.positions(data)
+        count = data.datasets
+        batch = 1 if count == 1 else max(min(RUN // max(self.tree.cells, 1), LONGEST, count), 1)
+        logs = numpy.zeros(count)
+        loose = [(i, *self._outside(i, data, positions)) for i in self._loose]
+        where = self._where(positions, count)
+        cells = {v: prod(self.sizes[u] for u in v) for v in self.wanted}
+        marginals = {v: numpy.empty((n, count)) for v, n in cells.items()} if down else {}
+        for start in range(0, count, batch):
+            # The last batch is filled up with observations of the one before.
+            start = min(start, count - batch)
+            part = slice(start, start + batch)
+            program = self._run(part, where, loose, down)
+            logs[part] = program.logs
+            for v, found in marginals.items():
+                found[:, part] = program.marginal(v)
+        return Result(logs, marginals)
+
+    def _where(self, positions, count: int) -> ndarray | None:
+        """Observed positions, `(cells of all observed nodes, datasets)`."""
+        if not self._names:
+            return None
+        if count == 1:
+            return numpy.concatenate([positions[name][:, 0] for name in self._names])[:, None]
+        return numpy.concatenate([positions[name] for name in self._names])
+
+    def _outside(self, i: int, data: Data, positions) -> tuple[ndarray, ndarray | float]:
+        """A source that is no table, for all observations, and its constants."""
+        bundle = self.bundles[i]
+        if bundle.family.part != "seen":
+            table, logs = self.network.scored(bundle, data, positions)
+            return table, logs.sum(axis=0)
+        allowed = self.network.allowed(bundle, data, positions)
+        return allowed.reshape((len(allowed), *bundle.source.shape, data.datasets)), 0.0
+
+    def _run(self, part: slice, where, loose, down: bool) -> Propagation:
+        size = part.stop - part.start
+        while True:
+            program = self.program(size, self._scaled)
+            constant = self._fill(program, part, where, loose)
+            program.run(down and not self.tree.maximises)
+            self.last = program
+            evidence = program.evidence
+            if not self._scaled and not (evidence.min() > SAFE and evidence.max() < numpy.inf):
+                # Too small for plain numbers, or impossible: scaled messages tell.
+                self._scaled = True
+                continue
+            with numpy.errstate(divide="ignore"):
+                program.logs = numpy.log(evidence) + program.log_scale + constant
+            return program
+
+    def _fill(self, program: Propagation, part: slice, where, loose) -> ndarray | float:
+        """Put the observations into the program's sources; the log of what is no variable's."""
+        constant: ndarray | float = self._constant
+        if self._gathered:
+            buffer = program.buffer
+            base = self._base if self._base.shape[1] == 1 else self._base[:, part]
+            entry = base
+            if where is not None:
+                entry = base + (where[:, part][self._column] * self._stride).sum(axis=1)
+            entry = entry * self._width
+            numpy.take(self._table, entry[self._owner] + self._offset, out=buffer, mode="clip")
+            if self.constants:
+                with numpy.errstate(divide="ignore"):
+                    constant = constant + numpy.log(buffer[: self.constants]).sum(axis=0)
+        for i, table, logs in loose:
+            shared = table.shape[-1] == 1
+            mine = table if shared else table[..., part]
+            if not self.bundles[i].source.shape:
+                with numpy.errstate(divide="ignore"):
+                    constant = constant + numpy.log(mine).reshape((-1, mine.shape[-1])).sum(axis=0)
+            else:
+                program.sources[i][...] = mine
+            constant = constant + (logs if numpy.ndim(logs) == 0 or len(logs) == 1 else logs[part])
+        return constant
+
+
+def predicted(tree: Tree, batch: int = 1) -> float:
+    """Nanoseconds that both passes should take."""
+    return STEP * len(tree.groups) + CELL * tree.cells * batch
