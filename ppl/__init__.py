@@ -20,15 +20,18 @@ from .errors import (
 from .formats import read, write
 from .graph import previous
 from .infer import infer
+from .mechanism import Belief, Likelihood
 from .posterior import Posterior
 
 __all__ = [
     "BackendError",
+    "Belief",
     "Budget",
     "DistributionError",
     "FormatError",
     "GaltonError",
     "ImpossibleError",
+    "Likelihood",
     "Model",
     "ModelError",
     "Plan",

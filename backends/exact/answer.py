@@ -42,7 +42,8 @@ class ExactAnswers(Sequence):
     def __init__(self, solver: ExactSolver, prepared: Prepared, result: Result, data: Data):
         self.solver, self.prepared, self.result, self.data = solver, prepared, result, data
         self.names = solver.query.ask
-        self.log_evidence = result.log_evidence
+        # A belief is no event, so it has no probability.
+        self.log_evidence = None if data.beliefs else result.log_evidence
 
     def __len__(self) -> int:
         return self.data.datasets
@@ -100,7 +101,9 @@ class ExactAnswer(Answer):
     def __init__(self, answers: ExactAnswers, dataset: int):
         self._answers, self._dataset = answers, dataset
         self.names = answers.names
-        self.log_evidence = float(answers.log_evidence[dataset])
+        known = answers.log_evidence
+        self.log_evidence = None if known is None else float(known[dataset])
+        self._log_sum = float(answers.result.log_evidence[dataset])
 
     @property
     def _network(self):
@@ -113,7 +116,7 @@ class ExactAnswer(Answer):
     @cached_property
     def _data(self) -> Data:
         """The one observation."""
-        return one_of(self._answers.data, self._dataset)
+        return self._answers.data.one(self._dataset)
 
     def marginal(self, name: str) -> TableMarginal:
         node = self._query.graph[name]
@@ -179,7 +182,7 @@ class ExactAnswer(Answer):
             for v in network.variables(name):
                 states.setdefault(v, numpy.zeros(1, dtype=int))
         values = {name: self._values(name, states)[0] for name in names}
-        return values, float(log_joint[0]) - self.log_evidence  # type: ignore[operator]
+        return values, float(log_joint[0]) - self._log_sum
 
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
         """log p(values | observation), `(batch,)`: the log-evidence with the values added, less that without."""
@@ -211,7 +214,7 @@ class ExactAnswer(Answer):
             data.columns,
             data.sizes,
             data.likelihoods,
-            count,
+            datasets=count,
         )
         asked = set(self.names)
         inner = replace(
@@ -224,18 +227,5 @@ class ExactAnswer(Answer):
             task="evidence",
             observation=None,
         )
-        logs = self._answers.solver.like(inner).log_evidence(whole) - self.log_evidence
+        logs = self._answers.solver.like(inner).log_evidence(whole) - self._log_sum
         return torch.from_numpy(numpy.where(possible, logs, -numpy.inf))
-
-
-def one_of(data: Data, i: int) -> Data:
-    """One observation of a batch."""
-    if data.datasets == 1:
-        return data
-    return replace(
-        data,
-        observed={n: v[i : i + 1] for n, v in data.observed.items()},
-        present={n: v[i : i + 1] for n, v in data.present.items()},
-        likelihoods={n: v[i : i + 1] if len(v) > 1 else v for n, v in data.likelihoods.items()},
-        datasets=1,
-    )

@@ -21,11 +21,13 @@ from ppl.mechanism import Data
 from ppl.mechanism.tables import NotFinite, Tables, TooLarge
 
 from .answer import ExactAnswers
+from .beliefs import reconciled
 from .conflict import impossible
 from .network import Network
 from .prepared import CELL, STEP, Prepared
+from .sensitivity import sensitivity
 
-__all__ = ["ExactSolver", "judge", "prepare"]
+__all__ = ["ExactSolver", "judge", "prepare", "sensitivity"]
 
 
 def judge(query: Query, budget: Budget) -> Verdict:
@@ -157,6 +159,8 @@ class ExactSolver:
             ImpossibleError: If an observation has probability zero.
         """
         prepared = self.prepared(data)
+        if data.beliefs:
+            data = reconciled(prepared, data)
         result = prepared.run(data)
         none = numpy.isneginf(result.log_evidence)
         if none.any():

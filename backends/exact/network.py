@@ -412,6 +412,10 @@ class Network:
             result = numpy.where(there[:, None, :], same, 1.0)
         if name in data.likelihoods:
             weights = data.likelihoods[name].numpy()
+            if weights.shape[-1] != len(self.domains[name]):
+                raise QueryError(
+                    f"'{name}' has {len(self.domains[name])} values; the evidence weighs {weights.shape[-1]}."
+                )
             weights = weights.reshape((len(weights), -1, weights.shape[-1]))
             result = result * weights.transpose(1, 2, 0)[bundle.which][:, block]
         return result

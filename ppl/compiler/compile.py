@@ -71,7 +71,7 @@ def compile(
     if method is not None:
         registry.backend(method)
     observation, names, data = _read(graph, given, inputs, sizes, nan)
-    partial = frozenset(n for n in data.observed if data.missing(n))
+    partial = frozenset(n for n in data.observed if data.missing(n)) | data.soft
     ask = resolve_ask(graph, of, names, partial)
     pruned_graph, pruned = prune(graph, ask, names)
     for node in pruned_graph.nodes.values():
@@ -134,7 +134,7 @@ def _read(graph: Graph, given, inputs, sizes, nan) -> tuple[Data | None, list[st
         given = dict(given or {})
         both = {**given, **(inputs or {})}
         data = read_data(graph, both, sizes=sizes, nan=nan)
-        return data, [n for n in graph.nodes if n in data.observed], data
+        return data, [n for n in graph.nodes if n in data.observed or n in data.soft], data
     if isinstance(given, str):
         raise QueryError(f"given= is a list of names or an observation; write given=['{given}'].")
     for name in given:

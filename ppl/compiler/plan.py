@@ -140,8 +140,9 @@ class Plan:
                     raise QueryError(
                         f"This plan was made for another column '{pointed}'; compile again for this one."
                     )
-        extra = [n for n in data.observed if n not in self.query.given]
-        lacking = [n for n in self.query.given if n not in data.observed]
+        there = {*data.observed, *data.soft}
+        extra = [n for n in there if n not in self.query.given]
+        lacking = [n for n in self.query.given if n not in there]
         if extra or lacking:
             what = (
                 f"'{extra[0]}' is given and was not planned"
@@ -158,7 +159,7 @@ class Plan:
 
     def _for(self, data: Data) -> Plan:
         """This plan, or the one for the gaps that these observations have: missing cells open paths."""
-        gaps = frozenset(n for n in data.observed if data.missing(n)) | frozenset(data.likelihoods)
+        gaps = frozenset(n for n in data.observed if data.missing(n)) | data.soft
         partial = self.query.partial | gaps
         if partial == self.query.partial:
             return self
@@ -173,6 +174,12 @@ class Plan:
         for _, route in asked:
             if route.verdict is None:
                 raise BackendError(self._refusal(route))
+        for _, route in asked:
+            if data.soft & set(route.query.graph.nodes) and route.method != "exact":
+                raise BackendError(
+                    f"Virtual and soft evidence are weighed by the exact engine only; '{route.method}' answers for "
+                    f"{', '.join(route.ask)}."
+                )
         columns = [self._solver(i).condition(data) for i, _ in asked]
         rest = [
             None if r.verdict is None else self._solver(i).condition(data)
@@ -180,6 +187,18 @@ class Plan:
             if not r.ask
         ]
         return Posteriors(self.model, columns, self.query.ask, self, data, rest)
+
+    def sensitivity(self, name: str, data: Data) -> torch.Tensor:
+        """The gradient of the log-evidence with respect to a node's table; see `Posterior.sensitivity`."""
+        self.model[name]
+        others = [r for r in self.routes if r.method != "exact"]
+        if others:
+            raise BackendError(
+                f"The gradient of the evidence is known by exact routes only; {', '.join(others[0].ask)} goes by {others[0].method}."
+            )
+        if name not in self.query.graph:
+            raise QueryError(f"The observation does not depend on '{name}'.")
+        return registry.backend("exact").sensitivity(self.query, data, name)  # type: ignore[attr-defined]
 
     def _solver(self, i: int) -> Solver:
         if i not in self._solvers:
@@ -273,7 +292,10 @@ class Plan:
             f"  asked   {', '.join(self.query.ask)}",
         ]
         if self.query.observation is not None:
-            gaps = {n: self.query.observation.missing(n) for n in sorted(self.query.partial)}
+            data = self.query.observation
+            gaps = {n: data.missing(n) for n in sorted(self.query.partial - data.soft)}
+            if data.soft:
+                rows.append(f"  soft    {', '.join(sorted(data.soft))}: weighed, not fixed")
             if gaps:
                 listed = ", ".join(f"{n} {count}" for n, count in gaps.items())
                 rows.append(

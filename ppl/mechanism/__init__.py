@@ -8,12 +8,15 @@ from .lookup import Lookup
 from .mechanism import Facts, Mechanism
 from .outcome import Outcome
 from .probe import kinds, probe
+from .soft import Belief, Likelihood
 
 __all__ = [
     "Batch",
+    "Belief",
     "Caller",
     "Data",
     "Facts",
+    "Likelihood",
     "Lookup",
     "Mechanism",
     "Outcome",

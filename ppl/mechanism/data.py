@@ -6,7 +6,7 @@ Observations are always kept as a batch, `(datasets, *plates, *event)`; a single
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import QueryError, closest
 from ..graph import Graph, Node
+from .soft import Belief, Likelihood
 
 __all__ = ["Data", "read_data"]
 
@@ -29,7 +30,8 @@ class Data:
         inputs: Values of input nodes, `(1, *plates, *event)`.
         columns: For a long-format plate, the member of each pointed-to plate, `(size,)`.
         sizes: The number of members of every plate whose size is known.
-        likelihoods: Virtual evidence on finite nodes, `(datasets or 1, *plates, cardinality)`, the largest weight 1.
+        likelihoods: Virtual evidence on finite nodes, `(datasets or 1, *plates, cardinality)`.
+        beliefs: Soft evidence: what their marginals shall be, of the same shape.
         datasets: How many observations there are.
     """
 
@@ -39,7 +41,30 @@ class Data:
     columns: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     likelihoods: Mapping[str, Tensor] = field(default_factory=dict)
+    beliefs: Mapping[str, Tensor] = field(default_factory=dict)
     datasets: int = 1
+
+    def one(self, i: int) -> Data:
+        """One observation of a batch."""
+        if self.datasets == 1:
+            return self
+
+        def cut(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: v[i : i + 1] if len(v) > 1 else v for name, v in values.items()}
+
+        return replace(
+            self,
+            observed=cut(self.observed),
+            present=cut(self.present),
+            likelihoods=cut(self.likelihoods),
+            beliefs=cut(self.beliefs),
+            datasets=1,
+        )
+
+    @property
+    def soft(self) -> frozenset[str]:
+        """The nodes with virtual or soft evidence."""
+        return frozenset(self.likelihoods) | frozenset(self.beliefs)
 
     def missing(self, name: str) -> int:
         """How many cells of an observed node are missing."""
@@ -84,6 +109,7 @@ def read_data(
         _agree(known, plate, int(size), "sizes=")
     columns = _columns(graph, given, known)
     observed, present, inputs = {}, {}, {}
+    likelihoods, beliefs = {}, {}
     for name, value in given.items():
         node = graph.nodes.get(name)
         if node is None:
@@ -92,6 +118,10 @@ def read_data(
             )
         _refuse(node)
         lead = 1 if batch and not node.is_input else 0
+        if isinstance(value, Likelihood):
+            kind = beliefs if isinstance(value, Belief) else likelihoods
+            kind[name] = _weights(graph, node, value, known)
+            continue
         tensor, there = _read(node, value, nan, lead)
         if not lead:
             tensor, there = tensor.unsqueeze(0), there.unsqueeze(0)
@@ -106,13 +136,30 @@ def read_data(
         else:
             observed[name], present[name] = tensor, there
     counts = {name: len(value) for name, value in observed.items()}
+    counts.update({n: len(v) for n, v in {**likelihoods, **beliefs}.items() if len(v) > 1})
     datasets = max(counts.values(), default=1)
     for name, count in counts.items():
         if count != datasets:
             raise QueryError(f"'{name}' has {count} observations where others have {datasets}.")
     _check_columns(graph, columns, known)
     found = {k: v[0] for k, v in known.items()}
-    return Data(observed, present, inputs, columns, found, datasets=datasets)
+    return Data(observed, present, inputs, columns, found, likelihoods, beliefs, datasets)
+
+
+def _weights(graph: Graph, node: Node, value: Likelihood, known: dict) -> Tensor:
+    """Virtual evidence, `(datasets or 1, *plates, cardinality)`; without an axis of data sets it serves all."""
+    if node.is_input:
+        raise QueryError(f"'{node.name}' is an input; evidence is about random nodes.")
+    weights, axes = value.weights, len(node.axes)
+    if weights.dim() == axes + 1:
+        weights = weights.unsqueeze(0)
+    if weights.dim() != axes + 2:
+        raise QueryError(
+            f"'{node.name}': the weights have the shape {tuple(value.weights.shape)}; one for each value"
+            f"{' of each member' if axes else ''} is needed."
+        )
+    _shape(graph, node, weights, known, 1)
+    return weights
 
 
 def _observable(graph: Graph) -> list[str]:

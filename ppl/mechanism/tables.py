@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy
 import torch
@@ -191,6 +192,10 @@ class Tables:
                     self._probabilities[key] = _one_hot(table, domain).numpy()
         return self._probabilities[key]
 
+    def replace(self, node: Node, part: str, probabilities: numpy.ndarray) -> None:
+        """Take these numbers in place of p(value | context, parents)."""
+        self._probabilities[node.name, part] = probabilities
+
     def context(self, node: Node, part: str = "body") -> numpy.ndarray:
         """Which context each member of a body has, `(datasets or 1, members)`."""
         if self._is_lookup(node, part):
@@ -210,7 +215,7 @@ class Tables:
     def _looked_up(self, node: Node, part: str) -> numpy.ndarray:
         """The table of a look-up over its parents' domains, `(1, *slots, own)`."""
         body = node.start if part == "start" else node.body
-        lookup = body.function  # type: ignore[union-attr]
+        lookup: Any = body.function  # type: ignore[union-attr]
         table = lookup.table
         for axis, (edge, values) in enumerate(zip(body.parents, lookup.domains, strict=True)):  # type: ignore[union-attr]
             domain = self.domain(edge.source).tolist()

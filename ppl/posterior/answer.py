@@ -69,14 +69,6 @@ class Answer(ABC):
             f"The posterior of {', '.join(self.names)} is known by its draws only; the most probable value is not known."
         )
 
-    def knows(self, name: str) -> bool:
-        """Whether the gradient with respect to a node's table can be asked for."""
-        return False
-
-    def sensitivity(self, name: str) -> Tensor:
-        """The gradient of the log-evidence with respect to a node's table, `(*parents, own)`."""
-        raise BackendError(f"The route to {', '.join(self.names)} has no gradient of the evidence.")
-
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
         """log p(values | observation) of all nodes jointly, `(batch,)` for values `(batch, *plates, *event)`."""
         raise BackendError(

@@ -35,6 +35,7 @@ class Posterior:
         plan: The plan that was followed.
         data: The observation and inputs that were conditioned on.
         unasked: log p of observed nodes that nothing asked for depends on, or `None` when it is not known.
+        which: Which observation of `data` this is.
 
     Example:
         >>> import ppl
@@ -59,6 +60,7 @@ class Posterior:
         plan: Any,
         data: Data,
         unasked: float | None = 0.0,
+        which: int = 0,
     ):
         self.graph, self.answers, self.of, self.plan, self.data = (
             graph,
@@ -68,7 +70,7 @@ class Posterior:
             data,
         )
         self._owner = {name: answer for answer in self.answers for name in answer.names}
-        self._unasked = unasked
+        self._unasked, self._which = unasked, which
         self._cache: dict[str, Marginal] = {}
 
     def __getitem__(self, name: str) -> Marginal:
@@ -208,15 +210,9 @@ class Posterior:
 
         Raises:
             QueryError: If the node has no such table.
-            BackendError: If the route cannot tell.
+            BackendError: If the route is not exact.
         """
-        for answer in self.answers:
-            if answer.knows(name):
-                return answer.sensitivity(name)
-        self.graph[name]
-        raise QueryError(
-            f"The observation does not depend on '{name}', or no exact route includes it."
-        )
+        return self.plan.sensitivity(name, self.data.one(self._which))
 
     def predict(
         self,

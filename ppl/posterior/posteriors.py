@@ -71,7 +71,7 @@ class Posteriors(Sequence):
             part = None if answers is None else answers[which].log_evidence
             rest = None if rest is None or part is None else rest + part
         answers = [column[which] for column in self._columns]
-        return Posterior(self.graph, answers, self.of, self.plan, self.data, rest)
+        return Posterior(self.graph, answers, self.of, self.plan, self.data, rest, which)
 
     def _marginal(self, name: str) -> Marginal:
         """The marginal of a node, with a leading axis of observations."""

@@ -155,3 +155,88 @@ def test_a_thousand_nodes_do_not_underflow():
     assert abs(posterior.log_evidence - numpy.log(scale).sum()) < 1e-9
     assert numpy.abs(posterior["z"].probs.numpy() - gamma).max() < 1e-10
     assert torch.isfinite(posterior["z"].probs).all()
+
+
+@pytest.mark.parametrize("seeds", CHUNKS[:4], ids=lambda c: f"{c[0]}-{c[-1]}")
+def test_virtual_evidence_and_beliefs(seeds):
+    """A likelihood multiplies the joint; a belief becomes the marginal, everything else following by Jeffrey's rule."""
+    for seed in seeds:
+        brute = Brute(seed)
+        name = brute.names[seed % len(brute.names)]
+        axis = brute.names.index(name)
+        weights = brute.rng.random(brute.cards[axis]) + 0.05
+        shape = [-1 if a == axis else 1 for a in range(len(brute.names))]
+        posterior = ppl.infer(brute.model, {name: ppl.Likelihood(weights)})
+        table = brute.joint * weights.reshape(shape)
+        assert abs(posterior.log_evidence - numpy.log(table.sum())) < 1e-10
+        for other in posterior:
+            assert (
+                numpy.abs(posterior[other].probs.numpy() - brute.marginal(table, other)).max()
+                < 1e-10
+            )
+        prior = brute.marginal(brute.joint, name)
+        belief = prior * weights
+        belief /= belief.sum()
+        posterior = ppl.infer(brute.model, {name: ppl.Belief(belief)})
+        with numpy.errstate(invalid="ignore"):
+            table = brute.joint * numpy.nan_to_num(belief / prior).reshape(shape)
+        for other in posterior:
+            assert (
+                numpy.abs(posterior[other].probs.numpy() - brute.marginal(table, other)).max()
+                < 1e-10
+            )
+
+
+@pytest.mark.parametrize("seeds", CHUNKS[:2], ids=lambda c: f"{c[0]}-{c[-1]}")
+def test_sensitivity_is_the_derivative(seeds):
+    """The evidence is linear in one table: its gradient is the evidence with that table set to each unit in turn."""
+    for seed in seeds:
+        brute = Brute(seed, nodes=5)
+        evidence = brute.evidence(0.5)
+        posterior = ppl.infer(brute.model, evidence)
+        for name in brute.names:
+            if name not in posterior.plan.query.graph:
+                continue
+            family = brute.network.families[name]
+            scope = [brute.names.index(p) for p in (*family.parents, name)]
+            rest = numpy.ones((1,) * len(brute.names))
+            for other, f in brute.network.families.items():
+                if other != name:
+                    s = [brute.names.index(p) for p in (*f.parents, other)]
+                    rest = rest * f.table.transpose(numpy.argsort(s)).reshape(
+                        [brute.cards[a] if a in s else 1 for a in range(len(brute.names))]
+                    )
+            rest = numpy.broadcast_to(rest, tuple(brute.cards)).copy()
+            for n, v in evidence.items():
+                a = brute.names.index(n)
+                rest *= (numpy.arange(brute.cards[a]) == v).reshape(
+                    [-1 if k == a else 1 for k in range(rest.ndim)]
+                )
+            gone = tuple(a for a in range(rest.ndim) if a not in scope)
+            expected = rest.sum(axis=gone).transpose(numpy.argsort(numpy.argsort(scope)))
+            expected = expected / brute.given(evidence).sum()
+            found = posterior.sensitivity(name).numpy()
+            assert numpy.allclose(found, expected, rtol=1e-9, atol=1e-10), (seed, name)
+
+
+@pytest.mark.parametrize("seeds", CHUNKS[:2], ids=lambda c: f"{c[0]}-{c[-1]}")
+def test_events_entropy_and_information(seeds):
+    """Sums over the enumerated joint."""
+    for seed in seeds:
+        brute = Brute(seed)
+        evidence = brute.evidence(0.3)
+        posterior = ppl.infer(brute.model, evidence)
+        table = brute.given(evidence)
+        names = list(posterior)
+        if len(names) < 2:
+            continue
+        a, b = names[0], names[-1]
+        both = brute.marginal(table, a, b)
+        index = numpy.indices(both.shape)
+        event = posterior.probability(lambda x, y: x > y, x=a, y=b)
+        assert abs(event - both[index[0] > index[1]].sum()) < 1e-10
+        some = both[both > 0]
+        assert abs(posterior.entropy(a, b) + (some * numpy.log(some)).sum()) < 1e-10
+        product = both.sum(1, keepdims=True) * both.sum(0, keepdims=True)
+        information = (some * numpy.log(some / product[both > 0])).sum()
+        assert abs(posterior.mutual_information(a, b) - information) < 1e-10
