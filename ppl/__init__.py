@@ -17,6 +17,7 @@ from .errors import (
     QueryError,
     SimulationError,
 )
+from .fit import fit
 from .formats import read, write
 from .graph import previous
 from .infer import infer
@@ -40,6 +41,7 @@ __all__ = [
     "SimulationError",
     "compile",
     "distributions",
+    "fit",
     "infer",
     "model",
     "previous",

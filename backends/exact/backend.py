@@ -23,11 +23,12 @@ from ppl.mechanism.tables import NotFinite, Tables, TooLarge
 from .answer import ExactAnswers
 from .beliefs import reconciled
 from .conflict import impossible
+from .learning import fit
 from .network import Network
 from .prepared import CELL, STEP, Prepared
 from .sensitivity import sensitivity
 
-__all__ = ["ExactSolver", "judge", "prepare", "sensitivity"]
+__all__ = ["ExactSolver", "fit", "judge", "prepare", "sensitivity"]
 
 
 def judge(query: Query, budget: Budget) -> Verdict:

@@ -7,7 +7,7 @@ What is observed is no variable: its factors are entries of a table, looked up f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
@@ -59,7 +59,8 @@ class Bundle:
         base: The entry of each member before observed values are added, `(1 or datasets, members)`.
         terms: Observed nodes: name, flat positions of the cells that count, and how far one value moves the entry.
             Without a table: the slot, whose axis is to be sliced there.
-        blocks: Without a table: the reachable values of each free slot.
+        blocks: The reachable values of each free slot, and of the node itself where it is free.
+        turn: The axes of the family's table `(contexts, *slots, own)` in the order in which `table` has them.
     """
 
     family: Family
@@ -69,6 +70,25 @@ class Bundle:
     base: ndarray
     terms: tuple[tuple[str, ndarray, int], ...] = ()
     blocks: tuple[ndarray, ...] = ()
+    turn: tuple[int, ...] = ()
+
+    def arranged(self, probabilities: ndarray) -> ndarray:
+        """A family's table `(contexts, *slots, own)` as `(entries, *shape)`."""
+        table = probabilities.transpose(self.turn)
+        lead = table.ndim - len(self.blocks)
+        for axis, block in enumerate(self.blocks, start=lead):
+            if len(block) < table.shape[axis]:
+                table = table.take(block, axis=axis)
+        return numpy.ascontiguousarray(table).reshape((-1, *self.source.shape))
+
+    def gathered(self, counts: ndarray, shape: tuple[int, ...]) -> ndarray:
+        """The way back: numbers for `(entries, *shape)` as a family's table of this shape, zero where nothing can be reached."""
+        turned = numpy.zeros([shape[axis] for axis in self.turn])
+        lead = turned.ndim - len(self.blocks)
+        at = [numpy.arange(n) for n in turned.shape[:lead]] + list(self.blocks)
+        part = [len(places) for places in at]
+        turned[numpy.ix_(*at)] = counts.reshape(part)
+        return turned.transpose(numpy.argsort(self.turn))
 
     @property
     def fixed(self) -> bool:
@@ -285,18 +305,13 @@ class Network:
             ]
             yield Bundle(family, which, source, None, base, tuple(terms), tuple(blocks))
             return
-        table = self._probabilities(family)
         # Observed axes go to the front, into the entry; free axes are cut to what can be reached.
+        probabilities = self._probabilities(family)
         seen = [i for i, hidden in enumerate(free) if not hidden]
-        order = [0, *(1 + i for i in seen), *(() if own else (table.ndim - 1,))]
-        rest = [1 + i for i, hidden in enumerate(free) if hidden] + (
-            [table.ndim - 1] if own else []
-        )
-        table = table.transpose(*order, *rest)
-        for axis, block in enumerate(blocks):
-            if len(block) < table.shape[len(order) + axis]:
-                table = table.take(block, axis=len(order) + axis)
-        lead = table.shape[: len(order)]
+        last = probabilities.ndim - 1
+        order = [0, *(1 + i for i in seen), *(() if own else (last,))]
+        rest = [1 + i for i, hidden in enumerate(free) if hidden] + ([last] if own else [])
+        lead = [probabilities.shape[axis] for axis in order]
         strides = numpy.cumprod([1, *lead[:0:-1]])[::-1]
         terms = [
             (family.slots[i].edge.source, family.parents[i][which], int(strides[1 + k]))
@@ -304,16 +319,18 @@ class Network:
         ]
         if not own:
             terms.append((family.node.name, family.members[which], 1))
-        yield from self._without_repeats(
-            Bundle(
-                family,
-                which,
-                source,
-                numpy.ascontiguousarray(table).reshape((-1, *shape)),
-                base * int(strides[0]),
-                tuple(terms),
-            )
+        bundle = Bundle(
+            family,
+            which,
+            source,
+            None,
+            base * int(strides[0]),
+            tuple(terms),
+            tuple(blocks),
+            (*order, *rest),
         )
+        table = bundle.arranged(probabilities)
+        yield from self._without_repeats(replace(bundle, table=table))
 
     def _single(self, scopes, blocks) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
         """Without the variables that can take one value only: axes that stay, and the scopes over them."""
@@ -336,16 +353,8 @@ class Network:
         del shape[i]
         for s in scopes:
             del s[i]
-        yield from self._without_repeats(
-            Bundle(
-                bundle.family,
-                bundle.which,
-                Source([tuple(s) for s in scopes], tuple(shape)),
-                table,
-                bundle.base,
-                bundle.terms,
-            )
-        )
+        source = Source([tuple(s) for s in scopes], tuple(shape))
+        yield from self._without_repeats(replace(bundle, source=source, table=table, turn=()))
 
     def _indicators(self, name: str) -> Iterator[Bundle]:
         """For variables that are observed in some cells: a factor that says which values the cell allows."""
@@ -375,9 +384,10 @@ class Network:
         """
         wanted = {name for b in self.bundles for name, _, _ in b.terms}
         wanted |= {b.family.node.name for b in self.bundles if b.family.part == "seen"}
-        return {name: self._positions(name, data) for name in wanted if name in data.observed}
+        return {name: self.places(name, data) for name in wanted if name in data.observed}
 
-    def _positions(self, name: str, data: Data) -> ndarray:
+    def places(self, name: str, data: Data) -> ndarray:
+        """Where in its domain each observed value of one node lies, `(cells, datasets)`."""
         domain, value = self.tables.domain(name), data.observed[name]
         lead = 1 + len(self.query.graph[name].axes)
         if domain.dim() == 1:

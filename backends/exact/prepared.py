@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 
 import numpy
@@ -47,6 +47,7 @@ class Prepared:
         wanted: The sets of variables whose marginals are asked for; each of several is to lie in one clique.
         order: The elimination order, if it is known already.
         maximise: Variables that are maximised over, after all others are summed out.
+        learning: Whether tables will be changed, and the belief of every clique is wanted.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class Prepared:
         wanted: Sequence[tuple[int, ...]] = (),
         order: Elimination | None = None,
         maximise: frozenset[int] = frozenset(),
+        learning: bool = False,
     ):
-        self.network = network
+        self.network, self.learning = network, learning
         self.bundles = network.bundles
         self.sizes = network.sizes()
         self.wanted = [v for v in wanted if all(self.sizes[u] > 1 for u in v)]
@@ -72,6 +74,12 @@ class Prepared:
             self.tree = min(self.tree, other, key=predicted)
         self._programs: dict[tuple[int, bool], Propagation] = {}
         self._scaled = False
+        self._still = self._fixed()
+        self._constant = sum(
+            float(numpy.log(t).sum()) * (len(b.which) if len(t) == 1 else 1)
+            for t, b in zip(self._still, self.bundles, strict=True)
+            if t is not None and not b.source.shape
+        )
         self._pool()
 
     # -- the observed entries --------------------------------------------------------------------
@@ -100,6 +108,7 @@ class Prepared:
         pool, member = 0, 0
         depth = max((len(self.bundles[i].terms) for i in self._tabled), default=0)
         self._spans: dict[int, tuple[int, int]] = {}
+        self._inside: dict[int, int] = {}  # where a bundle's table lies in the pool
         cells = 0
         self.constants = 0
         for i in self._tabled:
@@ -117,6 +126,7 @@ class Prepared:
             strides.append(stride_of)
             widths.append(numpy.full(count, width))
             tables.append(bundle.table.reshape(-1))  # type: ignore[union-attr]
+            self._inside[i] = pool
             self._spans[i] = cells, cells + count * width
             if not bundle.source.shape:
                 self.constants = cells + count * width
@@ -147,15 +157,14 @@ class Prepared:
         """The arithmetic for batches of this length."""
         key = batch, scaled
         if key not in self._programs:
-            if not hasattr(self, "_still"):
-                self._still = self._fixed()
-                self._constant = sum(
-                    float(numpy.log(t).sum()) * (len(b.which) if len(t) == 1 else 1)
-                    for t, b in zip(self._still, self.bundles, strict=True)
-                    if t is not None and not b.source.shape
-                )
             program = Propagation(
-                self.tree, self._still, self.wanted, batch, scaled, self._buffers(batch)
+                self.tree,
+                self._still,
+                self.wanted,
+                batch,
+                scaled,
+                self._buffers(batch),
+                self.learning,
             )
             self._programs[key] = program
         return self._programs[key]
@@ -169,27 +178,40 @@ class Prepared:
             found[i] = whole[start:end].reshape((len(source.scopes), *source.shape, batch))
         return found
 
+    def learn(self, i: int, probabilities: ndarray) -> None:
+        """Change the table of one bundle's family."""
+        table = self.bundles[i].arranged(probabilities)
+        if i in self._inside:
+            start = self._inside[i]
+            self._table[start : start + table.size] = table.reshape(-1)
+        elif self.bundles[i].source.shape:
+            base = self.bundles[i].base
+            self._still[i][...] = table[base[0, : len(self._still[i])]]  # type: ignore[index]
+
     # -- running ---------------------------------------------------------------------------------
 
     def run(self, data: Data, down: bool = True) -> Result:
         """Both passes over all observations; only the first, for the log-evidence, without `down`."""
-        positions = self.network.positions(data)
         count = data.datasets
-        batch = 1 if count == 1 else max(min(RUN // max(self.tree.cells, 1), LONGEST, count), 1)
         logs = numpy.zeros(count)
-        loose = [(i, *self._outside(i, data, positions)) for i in self._loose]
-        where = self._where(positions, count)
         cells = {v: prod(self.sizes[u] for u in v) for v in self.wanted}
         marginals = {v: numpy.empty((n, count)) for v, n in cells.items()} if down else {}
-        for start in range(0, count, batch):
-            # The last batch is filled up with observations of the one before.
-            start = min(start, count - batch)
-            part = slice(start, start + batch)
-            program = self._run(part, where, loose, down)
+        for part, program in self.runs(data, down):
             logs[part] = program.logs
             for v, found in marginals.items():
                 found[:, part] = program.marginal(v)
         return Result(logs, marginals)
+
+    def runs(self, data: Data, down: bool = True) -> Iterator[tuple[slice, Propagation]]:
+        """Run over the observations a batch at a time; each is to be read before the next is run."""
+        positions, count = self.network.positions(data), data.datasets
+        batch = 1 if count == 1 else max(min(RUN // max(self.tree.cells, 1), LONGEST, count), 1)
+        loose = [(i, *self._outside(i, data, positions)) for i in self._loose]
+        where = self._where(positions, count)
+        for start in range(0, count, batch):
+            # The last batch is filled up with observations of the one before.
+            part = slice(min(start, count - batch), min(start, count - batch) + batch)
+            yield part, self._run(part, where, loose, down)
 
     def _where(self, positions, count: int) -> ndarray | None:
         """Observed positions, `(cells of all observed nodes, datasets)`."""

@@ -39,6 +39,7 @@ class Propagation:
         wanted: Sets of variables whose joint marginals are to be found; each lies in one clique.
         batch: The number of observations in a run.
         scaled: Whether messages are scaled.
+        learning: Whether fixed tables may change between runs, and every clique's belief is wanted.
         buffers: Sources that somebody else allocates, and under -1 the array that they are slices of.
     """
 
@@ -50,8 +51,9 @@ class Propagation:
         batch: int = 1,
         scaled: bool = False,
         buffers: Mapping[int, ndarray] | None = None,
+        learning: bool = False,
     ):
-        self.tree, self.batch, self.scaled = tree, batch, scaled
+        self.tree, self.batch, self.scaled, self._learning = tree, batch, scaled, learning
         buffers = buffers or {}
         self.buffer = buffers.get(-1, numpy.empty((0, batch)))
         self.sources = [
@@ -139,7 +141,7 @@ class Propagation:
             view, gather = self._operand(group, operand)
             if view is None:
                 gathers.append(gather)  # type: ignore[arg-type]
-            elif not operand.message and self._fixed[operand.source] and not operand.message:
+            elif not operand.message and self._fixed[operand.source] and not self._learning:
                 still = view if still is None else still * view
             else:
                 views.append(view)
@@ -202,6 +204,8 @@ class Propagation:
     def _needed(self, homes) -> set[int]:
         """The groups with a wanted variable, and those above them."""
         needed: set[int] = set()
+        if self._learning:
+            return {group.number for group in self.tree.groups}
         for group in self.tree.groups:
             if group.number in homes or group.number in needed:
                 needed.add(group.number)

@@ -1,0 +1,500 @@
+"""Learning tables: counting where every cell is seen, expectation-maximisation where cells are missing.
+
+The expected counts of all families come out of the two passes over the junction tree, for a batch of rows at a time.
+
+References:
+    | Maximum likelihood from incomplete data via the EM algorithm (Dempster, Laird and Rubin, 1977)
+    | The EM algorithm for graphical association models with missing data (Lauritzen, 1995)
+    | Learning Bayesian networks: the combination of knowledge and statistical data (Heckerman, Geiger and Chickering, 1995), for BDeu
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy
+import torch
+from numpy import ndarray
+
+from ppl.compiler import Budget, Query
+from ppl.compiler.passes import check_observation
+from ppl.errors import BackendError, ImpossibleError, QueryError, closest
+from ppl.graph import Body, Graph, Node, elimination
+from ppl.mechanism import Data, Lookup, probe, read_data
+from ppl.mechanism.tables import NotFinite, Tables, TooLarge
+from ppl.posterior.fitted import Fitted
+
+from .network import Network
+from .prepared import Prepared
+
+__all__ = ["fit"]
+
+#: What a random table is mixed with the observed one by, so that symmetric latent nodes part.
+JITTER = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A table to be learned.
+
+    Args:
+        node: The node.
+        part: `"body"` or `"start"`.
+        initial: What the model says, `(1, *parents, own)`.
+        prior: Pseudo-counts, of the same shape.
+    """
+
+    node: Node
+    part: str
+    initial: ndarray
+    prior: ndarray
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.node.name, self.part
+
+    @property
+    def name(self) -> str:
+        return self.node.name if self.part == "body" else f"{self.node.name} (start)"
+
+
+def fit(
+    model: Any,
+    data: Any,
+    *,
+    learn: Collection[str] | None,
+    pseudo_counts: float | Mapping[str, Any],
+    bdeu: float | None,
+    restarts: int,
+    tolerance: float,
+    iterations: int,
+    seed: int,
+    nan: str,
+    inputs: Mapping[str, Any] | None,
+    budget: Budget,
+) -> Fitted:
+    """See `ppl.fit`."""
+    graph: Graph = model.graph
+    given = read_data(graph, {**_columns(graph, data), **(inputs or {})}, nan=nan, batch=True)
+    if not given.observed:
+        raise QueryError("There is nothing in the data to learn from.")
+    mechanism = probe(graph, given)
+    given = check_observation(graph, mechanism, given)
+    gaps = frozenset(n for n in given.observed if given.missing(n))
+    sure = set(given.observed) - gaps
+    names = tuple(n for n in graph.nodes if n in given.observed)
+    free = tuple(
+        n.name
+        for n in graph.nodes.values()
+        if n.name not in sure and not n.is_input and n.intervened != "value"
+    )
+    query = Query(graph, mechanism, names, (), free, names, partial=gaps, task="evidence")
+    tables = Tables(mechanism, {n: given.observed[n] for n in sure})
+    try:
+        learned = _learned(graph, tables, learn, pseudo_counts, bdeu)
+        engine = _Engine(query, tables, learned, given, budget)
+        starts = [
+            engine.run(_start(learned, engine, r, seed), tolerance, iterations)
+            for r in range(restarts)
+        ]
+    except (NotFinite, TooLarge) as reason:
+        raise BackendError(
+            f"{graph.name} cannot be fitted by the exact engine: {reason}."
+        ) from reason
+    best = max(starts, key=lambda run: run.history[-1])
+    latent = {n: len(range(given.datasets)) for n in free if n not in gaps}
+    return Fitted(
+        model=type(model)(graph.name, _with_tables(graph, tables, learned, best.tables)),
+        tables={item.name: best.tables[item.key][0] for item in learned},
+        history=tuple(best.history),
+        log_likelihood=best.log_likelihood,
+        converged=best.converged,
+        rows=given.datasets,
+        missing={**{n: given.missing(n) for n in names}, **latent},
+        unseen={name: n for name, n in best.unseen.items() if n},
+        runs=tuple(run.history[-1] for run in starts),
+    )
+
+
+def _columns(graph: Graph, data: Any) -> dict[str, Any]:
+    if hasattr(data, "columns"):
+        data = {str(name): data[name] for name in data.columns}
+    if not isinstance(data, Mapping):
+        raise QueryError("data is a data frame, or a mapping from node to its values, one a row.")
+    for name in data:
+        if name not in graph and name not in graph.plates:
+            raise QueryError(
+                f"The data have a column '{name}', which {graph.name} has not.{closest(name, graph.nodes)}"
+            )
+    return dict(data)
+
+
+# -- what is learned -----------------------------------------------------------------------------
+
+
+def _learned(graph, tables: Tables, wanted, pseudo_counts, bdeu) -> list[Learned]:
+    if wanted is not None:
+        for name in wanted:
+            graph[name]
+            reason = _obstacle(graph[name], tables)
+            if reason:
+                raise QueryError(f"The table of '{name}' cannot be learned: {reason}.")
+    found = []
+    for node in graph.nodes.values():
+        if (
+            node.name in wanted
+            if wanted is not None
+            else (node.role in ("latent", "observed") and not _obstacle(node, tables))
+        ):
+            for part in ("start", "body") if node.start is not None else ("body",):
+                if len(tables.members(node, part)):
+                    initial = tables.probabilities(node, part)
+                    prior = _prior(node, part, initial.shape, pseudo_counts, bdeu)
+                    found.append(Learned(node, part, initial, prior))
+    if not found:
+        raise QueryError(
+            f"{graph.name} has no table to learn: no latent or observed node is finite with finite parents."
+        )
+    return found
+
+
+def _obstacle(node: Node, tables: Tables) -> str:
+    """Why a node has no table that could be learned; empty if it has one."""
+    if node.is_input or node.outputs or node.picks is not None:
+        return "it is no random node of its own"
+    if node.determined or node.intervened:
+        return "it is determined"
+    if tables.mechanism.facts[node.name].kind != "explicit":
+        return "it has no density"
+    try:
+        domain = tables.domain(node.name)
+        if domain.dim() > 1 or domain.tolist() != list(range(len(domain))):
+            return "its values are not 0, 1, 2, …"
+        for part in ("start", "body") if node.start is not None else ("body",):
+            body = node.start if part == "start" else node.body
+            slots = tables.slots(node, part)
+            if len(slots) != len(body.parents) or any(slot.extra for slot in slots):  # type: ignore[union-attr]
+                return "it depends on inputs, indices, whole plates, or on what is not finite"
+            if tables.size(node, part) * len(domain) > tables.limit:
+                return "its table is too large"
+    except (NotFinite, TooLarge) as reason:
+        return str(reason)
+    return ""
+
+
+def _prior(node, part, shape, pseudo_counts, bdeu) -> ndarray:
+    if bdeu is not None:
+        return numpy.full(shape, bdeu / numpy.prod(shape))
+    if isinstance(pseudo_counts, Mapping):
+        given = numpy.asarray(pseudo_counts.get(node.name, 0.0), dtype=float)
+    else:
+        given = numpy.asarray(pseudo_counts, dtype=float)
+    if (given < 0).any() or not numpy.isfinite(given).all():
+        raise QueryError(f"The pseudo-counts of '{node.name}' are not all finite and non-negative.")
+    try:
+        return numpy.broadcast_to(given, shape).copy()
+    except ValueError:
+        raise QueryError(
+            f"The pseudo-counts of '{node.name}' have the shape {given.shape}; its table has {shape[1:]}."
+        ) from None
+
+
+def _with_tables(graph: Graph, tables: Tables, learned: list[Learned], found) -> Graph:
+    """The graph with look-ups in place of the learned bodies."""
+    nodes = dict(graph.nodes)
+    for item in learned:
+        node = nodes[item.node.name]
+        body: Body = node.start if item.part == "start" else node.body  # type: ignore[assignment]
+        domains = []
+        for slot in tables.slots(item.node, item.part):
+            values = tables.domain(slot.edge.source)
+            plain = values.tolist()
+            if values.dim() > 1:
+                raise QueryError(f"The table of '{node.name}' has a vector among its parents.")
+            domains.append(None if plain == list(range(len(plain))) else plain)
+        new = replace(
+            body,
+            function=Lookup(found[item.key][0], domains),
+            rng=False,
+            vectorized=False,
+            remembered=(),
+        )
+        nodes[node.name] = replace(node, **{"start" if item.part == "start" else "body": new})
+    return replace(graph, nodes=nodes)
+
+
+# -- EM ------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Run:
+    tables: dict[tuple[str, str], ndarray]
+    history: list[float]
+    log_likelihood: float
+    converged: bool
+    unseen: dict[str, int]
+
+
+class _Engine:
+    """Expected counts for given tables."""
+
+    def __init__(
+        self, query: Query, tables: Tables, learned: list[Learned], data: Data, budget: Budget
+    ):
+        self.learned = {item.key: item for item in learned}
+        for item in learned:
+            # Tables without zeros, so that every value can be reached whatever is learned.
+            shape = item.initial.shape
+            tables.replace(item.node, item.part, numpy.full(shape, 1 / shape[-1]))
+        network = Network(query, tables)
+        if tables.contextual:
+            raise BackendError(
+                "Tables that depend on observed values without a finite set of values cannot be learned in one pass over the rows."
+            )
+        scopes = [s for b in network.bundles for s in b.source.scopes if s]
+        order = elimination(scopes, network.sizes())
+        if order.cells > budget.cells:
+            raise BackendError(
+                f"Each row would take factors of 2^{order.log2_cells:.1f} cells, and {budget.cells:,} is the limit; allow it with "
+                f"budget=Budget(cells={order.cells})."
+            )
+        self.data, self.weights, self.rows = _distinct(data)
+        mixed = [
+            i
+            for i, b in enumerate(network.bundles)
+            if (b.family.node.name, b.family.part) in self.learned and b.terms and b.source.shape
+        ]
+        wanted = list(dict.fromkeys(s for i in mixed for s in network.bundles[i].source.scopes))
+        self.prepared = Prepared(network, wanted, order, learning=True)
+        if any(not b.turn and b.table is not None for b in network.bundles):
+            raise BackendError("A body that asks for one variable twice cannot be learned.")
+        self.mine = {
+            i: (b.family.node.name, b.family.part)
+            for i, b in enumerate(network.bundles)
+            if (b.family.node.name, b.family.part) in self.learned and b.table is not None
+        }
+        self.mixed = set(mixed)
+        self.positions = network.positions(self.data)
+        self.network = network
+
+    def expect(
+        self, tables: Mapping[tuple[str, str], ndarray]
+    ) -> tuple[float, dict[tuple[str, str], ndarray]]:
+        """The log-likelihood of tables, and the expected counts under them."""
+        prepared = self.prepared
+        for i, key in self.mine.items():
+            prepared.learn(i, tables[key])
+        bundles = self.network.bundles
+        counts = {i: numpy.zeros_like(bundles[i].table) for i in self.mine}
+        total, done = 0.0, 0
+        if not prepared.tree.groups:
+            logs = prepared.run(self.data, down=False).log_evidence
+            self._check(logs, 0)
+            return float(logs @ self.weights), self._tables({**counts, **self._seen()})
+        beliefs = self._places()
+        for part, program in prepared.runs(self.data):
+            weights = self.weights[part].copy()
+            weights[: done - part.start] = (
+                0.0  # observations that fill up the last batch are counted already
+            )
+            done = part.stop
+            self._check(program.logs, part.start)
+            total += float(program.logs @ weights)
+            for number, needed in beliefs.items():
+                group = prepared.tree.groups[number]
+                flat = program.belief[number].reshape((len(group.scopes), group.cells, -1))
+                sums = flat.sum(axis=1)
+                share = weights / numpy.where(sums > 0, sums, 1.0)
+                mass = numpy.matmul(flat, share[..., None])[..., 0].reshape(
+                    (len(group.scopes), *group.shape)
+                )
+                for i, axes, members, entry in needed:
+                    gone = tuple(1 + a for a in range(len(group.shape)) if a not in axes)
+                    small = mass.sum(axis=gone) if gone else mass
+                    order = numpy.argsort(numpy.argsort(axes))
+                    small = small.transpose(0, *(1 + a for a in order))
+                    numpy.add.at(counts[i], entry, small[members])
+            for i in self.mixed:
+                self._mixed(i, program, part, weights, counts[i])
+        for i, found in self._seen().items():
+            counts[i] = found
+        return total, self._tables(counts)
+
+    def _check(self, logs: ndarray, start: int) -> None:
+        none = numpy.isneginf(logs)
+        if none.any():
+            raise ImpossibleError(
+                f"Row {self.rows[start + int(none.argmax())]} of the data has probability zero whatever is learned: it contradicts a node "
+                "whose table stays as it is."
+            )
+
+    def _places(self) -> dict[int, list]:
+        """For each group: the bundles whose families lie in its cliques, over which axes, in which of them, at which entries."""
+        if hasattr(self, "_cached"):
+            return self._cached
+        tree, found = self.prepared.tree, {}
+        for group in tree.groups:
+            for operand in group.operands:
+                i = operand.source
+                if operand.message or i not in self.mine or i in self.mixed:
+                    continue
+                bundle = self.network.bundles[i]
+                members = numpy.repeat(numpy.arange(len(group.scopes)), operand.index.shape[1])
+                entry = bundle.base[0][operand.index.reshape(-1)]
+                found.setdefault(group.number, []).append((i, operand.axes, members, entry))
+        self._cached: dict[int, list] = found
+        return found
+
+    def _seen(self) -> dict[int, ndarray]:
+        """Counts of families that are observed in every row."""
+        found = {}
+        for i in self.mine:
+            bundle = self.network.bundles[i]
+            if not bundle.source.shape:
+                entries = self._entries(i)
+                weights = numpy.broadcast_to(self.weights, entries.shape)
+                found[i] = numpy.bincount(
+                    entries.reshape(-1),
+                    weights.reshape(-1),
+                    minlength=len(bundle.table),  # type: ignore[arg-type]
+                )
+        return found
+
+    def _entries(self, i: int) -> ndarray:
+        """The entry of the table in each row, `(members, rows)`."""
+        bundle = self.network.bundles[i]
+        entry = bundle.base.T
+        for name, cells, stride in bundle.terms:
+            entry = entry + self.positions[name][cells] * stride
+        return numpy.broadcast_to(entry, (len(bundle.which), self.data.datasets))
+
+    def _mixed(self, i: int, program, part: slice, weights: ndarray, counts: ndarray) -> None:
+        """Counts of families of which some members are observed and some are not."""
+        bundle = self.network.bundles[i]
+        entries = self._entries(i)[:, part]
+        flat = counts.reshape((len(counts), -1))
+        for m, scope in enumerate(bundle.source.scopes):
+            share = program.marginal(scope) * weights
+            for cell in range(flat.shape[1]):
+                flat[:, cell] += numpy.bincount(entries[m], share[cell], minlength=len(flat))
+
+    def _tables(self, counts: Mapping[int, ndarray]) -> dict[tuple[str, str], ndarray]:
+        """Counts by table, all bundles of a family together."""
+        found = {key: numpy.zeros(item.initial.shape) for key, item in self.learned.items()}
+        for i, key in self.mine.items():
+            found[key] += self.network.bundles[i].gathered(counts[i], found[key].shape)
+        return found
+
+    def run(
+        self, tables: dict[tuple[str, str], ndarray], tolerance: float, iterations: int
+    ) -> _Run:
+        """EM from these tables until it comes to rest; counting, where nothing is missing."""
+        history: list[float] = []
+        converged = complete = not any(self.network.bundles[i].source.shape for i in self.mine)
+        if complete:
+            tables = self._better(self.expect(tables)[1], tables)
+        for _ in range(1 if complete else iterations):
+            log_likelihood, counts = self.expect(tables)
+            history.append(log_likelihood + self._log_prior(tables))
+            if complete:
+                break
+            if len(history) > 1 and history[-1] - history[-2] <= tolerance * abs(history[-1]):
+                converged = True
+                break
+            better = self._better(counts, tables)
+            if len(history) < iterations:
+                tables = better
+        unseen = {
+            item.name: int(((counts[key] + item.prior).sum(axis=-1) == 0).sum())
+            for key, item in self.learned.items()
+        }
+        return _Run(tables, history, log_likelihood, converged, unseen)
+
+    def _better(self, counts, before):
+        """The most probable tables for these counts; rows that nothing speaks of stay as they are."""
+        found = {}
+        for key, item in self.learned.items():
+            whole = counts[key] + item.prior
+            total = whole.sum(axis=-1, keepdims=True)
+            found[key] = numpy.where(
+                total > 0, whole / numpy.where(total > 0, total, 1.0), before[key]
+            )
+        return found
+
+    def _log_prior(self, tables) -> float:
+        """sum alpha log theta: the log density of Dirichlet(alpha + 1), up to a constant."""
+        total = 0.0
+        for key, item in self.learned.items():
+            some = item.prior > 0
+            if some.any():
+                with numpy.errstate(divide="ignore"):
+                    total += float((item.prior[some] * numpy.log(tables[key][some])).sum())
+        return total
+
+
+def _distinct(data: Data) -> tuple[Data, ndarray, ndarray]:
+    """Each different row once, how often it occurs, and where first."""
+    columns = []
+    for name, value in data.observed.items():
+        there = data.present[name].reshape((data.datasets, -1))
+        flat = value.reshape((data.datasets, -1)).to(torch.float64)
+        mask = (
+            there
+            if there.shape == flat.shape
+            else there.repeat_interleave(flat.shape[1] // there.shape[1], dim=1)
+        )
+        columns += [torch.where(mask, flat, 0.0), there.to(torch.float64)]
+    rows = torch.cat(columns, dim=1).numpy()
+    _, first, counts = numpy.unique(rows, axis=0, return_index=True, return_counts=True)
+    order = first.argsort()
+    first, counts = first[order], counts[order].astype(float)
+    picked = torch.from_numpy(first)
+
+    def cut(values):
+        return {name: v[picked] for name, v in values.items()}
+
+    return (
+        replace(data, observed=cut(data.observed), present=cut(data.present), datasets=len(first)),
+        counts,
+        first,
+    )
+
+
+def _start(
+    learned: list[Learned], engine: _Engine, restart: int, seed: int
+) -> dict[tuple[str, str], ndarray]:
+    """Where EM begins: what the rows say in which a whole family is seen, or random tables."""
+    rng = numpy.random.default_rng([seed, restart])
+    found = {}
+    for item in learned:
+        random = rng.dirichlet(numpy.ones(item.initial.shape[-1]), size=item.initial.shape[:-1])
+        if restart:
+            found[item.key] = random
+            continue
+        counts = _available(engine, item)
+        total = counts.sum(axis=-1, keepdims=True)
+        # A little of everything, so that no value is excluded before EM has looked.
+        model = item.initial * (1 - JITTER) + JITTER * random
+        found[item.key] = (counts + model) / (total + 1)
+    return found
+
+
+def _available(engine: _Engine, item: Learned) -> ndarray:
+    """Counts over the rows in which the node and all its parents are seen."""
+    data, weights = engine.data, engine.weights
+    family = next(f for f in engine.network.families if (f.node.name, f.part) == item.key)
+    cells = [(slot.edge.source, at) for slot, at in zip(family.slots, family.parents, strict=True)]
+    cells.append((item.node.name, family.members))
+    counts = numpy.zeros(item.initial.shape)
+    if any(name not in data.observed for name, _ in cells):
+        return counts
+    entry = numpy.zeros((len(family.members), data.datasets), dtype=int)
+    there = numpy.ones(entry.shape, dtype=bool)
+    for (name, at), size in zip(cells, item.initial.shape[1:], strict=True):
+        entry = entry * size + engine.network.places(name, data)[at]
+        there &= data.present[name].numpy().reshape((data.datasets, -1)).T[at]
+    share = numpy.broadcast_to(weights, entry.shape) * there
+    flat = numpy.bincount(entry.reshape(-1), share.reshape(-1), minlength=counts.size)
+    return flat.reshape(counts.shape)
