@@ -20,12 +20,13 @@ from numpy import ndarray
 
 from ppl.compiler import Budget, Query
 from ppl.compiler.passes import check_observation
-from ppl.errors import BackendError, ImpossibleError, QueryError, closest
+from ppl.errors import BackendError, QueryError, closest
 from ppl.graph import Body, Graph, Node, elimination
 from ppl.mechanism import Data, Lookup, probe, read_data
 from ppl.mechanism.tables import NotFinite, Tables, TooLarge
 from ppl.posterior.fitted import Fitted
 
+from .expectation import Enumerated, Propagated, rows_of
 from .network import Network
 from .prepared import Prepared
 
@@ -238,20 +239,42 @@ class _Run:
 
 
 class _Engine:
-    """Expected counts for given tables."""
+    """EM for given rows: rows with small gaps are enumerated, the others go through the junction tree."""
 
     def __init__(
         self, query: Query, tables: Tables, learned: list[Learned], data: Data, budget: Budget
     ):
         self.learned = {item.key: item for item in learned}
+        self.keys = list(self.learned)
         for item in learned:
             # Tables without zeros, so that every value can be reached whatever is learned.
             shape = item.initial.shape
             tables.replace(item.node, item.part, numpy.full(shape, 1 / shape[-1]))
-        network = Network(query, tables)
+        self.network = network = Network(query, tables)
         if tables.contextual:
             raise BackendError(
                 "Tables that depend on observed values without a finite set of values cannot be learned in one pass over the rows."
+            )
+        tabulated = all(family.tabulated for family in network.families)
+        rows = numpy.arange(data.datasets)
+        self.data, self.weights = data, numpy.ones(data.datasets)
+        self.parts: list[Enumerated | Propagated] = []
+        if tabulated:
+            self.data, self.weights = _distinct(data)
+            easy = Enumerated(network, self.data, self.weights)
+            self.parts.append(easy)
+            rows = easy.hard
+        if len(rows):
+            prepared = self._prepared(budget)
+            part = Propagated(prepared, rows_of(self.data, rows), self.weights[rows], self.keys)
+            self.parts.append(part)
+        self.complete = not query.free or bool(tabulated and not len(rows) and easy.there.all())
+
+    def _prepared(self, budget: Budget) -> Prepared:
+        network = self.network
+        if any(b.table is not None and not b.turn for b in network.bundles):
+            raise BackendError(
+                "A body that asks for one variable twice cannot be learned from rows with these gaps."
             )
         scopes = [s for b in network.bundles for s in b.source.scopes if s]
         order = elimination(scopes, network.sizes())
@@ -260,152 +283,46 @@ class _Engine:
                 f"Each row would take factors of 2^{order.log2_cells:.1f} cells, and {budget.cells:,} is the limit; allow it with "
                 f"budget=Budget(cells={order.cells})."
             )
-        self.data, self.weights, self.rows = _distinct(data)
         mixed = [
-            i
-            for i, b in enumerate(network.bundles)
-            if (b.family.node.name, b.family.part) in self.learned and b.terms and b.source.shape
+            scope
+            for b in network.bundles
+            if (b.family.node.name, b.family.part) in self.learned and b.terms
+            for scope in b.source.scopes
+            if scope
         ]
-        wanted = list(dict.fromkeys(s for i in mixed for s in network.bundles[i].source.scopes))
-        self.prepared = Prepared(network, wanted, order, learning=True)
-        if any(not b.turn and b.table is not None for b in network.bundles):
-            raise BackendError("A body that asks for one variable twice cannot be learned.")
-        self.mine = {
-            i: (b.family.node.name, b.family.part)
-            for i, b in enumerate(network.bundles)
-            if (b.family.node.name, b.family.part) in self.learned and b.table is not None
-        }
-        self.mixed = set(mixed)
-        self.positions = network.positions(self.data)
-        self.network = network
+        return Prepared(network, list(dict.fromkeys(mixed)), order, learning=True)
 
-    def expect(
-        self, tables: Mapping[tuple[str, str], ndarray]
-    ) -> tuple[float, dict[tuple[str, str], ndarray]]:
+    def expect(self, tables) -> tuple[float, dict[tuple[str, str], ndarray]]:
         """The log-likelihood of tables, and the expected counts under them."""
-        prepared = self.prepared
-        for i, key in self.mine.items():
-            prepared.learn(i, tables[key])
-        bundles = self.network.bundles
-        counts = {i: numpy.zeros_like(bundles[i].table) for i in self.mine}
-        total, done = 0.0, 0
-        if not prepared.tree.groups:
-            logs = prepared.run(self.data, down=False).log_evidence
-            self._check(logs, 0)
-            return float(logs @ self.weights), self._tables({**counts, **self._seen()})
-        beliefs = self._places()
-        for part, program in prepared.runs(self.data):
-            weights = self.weights[part].copy()
-            weights[: done - part.start] = (
-                0.0  # observations that fill up the last batch are counted already
-            )
-            done = part.stop
-            self._check(program.logs, part.start)
-            total += float(program.logs @ weights)
-            for number, needed in beliefs.items():
-                group = prepared.tree.groups[number]
-                flat = program.belief[number].reshape((len(group.scopes), group.cells, -1))
-                sums = flat.sum(axis=1)
-                share = weights / numpy.where(sums > 0, sums, 1.0)
-                mass = numpy.matmul(flat, share[..., None])[..., 0].reshape(
-                    (len(group.scopes), *group.shape)
-                )
-                for i, axes, members, entry in needed:
-                    gone = tuple(1 + a for a in range(len(group.shape)) if a not in axes)
-                    small = mass.sum(axis=gone) if gone else mass
-                    order = numpy.argsort(numpy.argsort(axes))
-                    small = small.transpose(0, *(1 + a for a in order))
-                    numpy.add.at(counts[i], entry, small[members])
-            for i in self.mixed:
-                self._mixed(i, program, part, weights, counts[i])
-        for i, found in self._seen().items():
-            counts[i] = found
-        return total, self._tables(counts)
-
-    def _check(self, logs: ndarray, start: int) -> None:
-        none = numpy.isneginf(logs)
-        if none.any():
-            raise ImpossibleError(
-                f"Row {self.rows[start + int(none.argmax())]} of the data has probability zero whatever is learned: it contradicts a node "
-                "whose table stays as it is."
-            )
-
-    def _places(self) -> dict[int, list]:
-        """For each group: the bundles whose families lie in its cliques, over which axes, in which of them, at which entries."""
-        if hasattr(self, "_cached"):
-            return self._cached
-        tree, found = self.prepared.tree, {}
-        for group in tree.groups:
-            for operand in group.operands:
-                i = operand.source
-                if operand.message or i not in self.mine or i in self.mixed:
-                    continue
-                bundle = self.network.bundles[i]
-                members = numpy.repeat(numpy.arange(len(group.scopes)), operand.index.shape[1])
-                entry = bundle.base[0][operand.index.reshape(-1)]
-                found.setdefault(group.number, []).append((i, operand.axes, members, entry))
-        self._cached: dict[int, list] = found
-        return found
-
-    def _seen(self) -> dict[int, ndarray]:
-        """Counts of families that are observed in every row."""
-        found = {}
-        for i in self.mine:
-            bundle = self.network.bundles[i]
-            if not bundle.source.shape:
-                entries = self._entries(i)
-                weights = numpy.broadcast_to(self.weights, entries.shape)
-                found[i] = numpy.bincount(
-                    entries.reshape(-1),
-                    weights.reshape(-1),
-                    minlength=len(bundle.table),  # type: ignore[arg-type]
-                )
-        return found
-
-    def _entries(self, i: int) -> ndarray:
-        """The entry of the table in each row, `(members, rows)`."""
-        bundle = self.network.bundles[i]
-        entry = bundle.base.T
-        for name, cells, stride in bundle.terms:
-            entry = entry + self.positions[name][cells] * stride
-        return numpy.broadcast_to(entry, (len(bundle.which), self.data.datasets))
-
-    def _mixed(self, i: int, program, part: slice, weights: ndarray, counts: ndarray) -> None:
-        """Counts of families of which some members are observed and some are not."""
-        bundle = self.network.bundles[i]
-        entries = self._entries(i)[:, part]
-        flat = counts.reshape((len(counts), -1))
-        for m, scope in enumerate(bundle.source.scopes):
-            share = program.marginal(scope) * weights
-            for cell in range(flat.shape[1]):
-                flat[:, cell] += numpy.bincount(entries[m], share[cell], minlength=len(flat))
-
-    def _tables(self, counts: Mapping[int, ndarray]) -> dict[tuple[str, str], ndarray]:
-        """Counts by table, all bundles of a family together."""
-        found = {key: numpy.zeros(item.initial.shape) for key, item in self.learned.items()}
-        for i, key in self.mine.items():
-            found[key] += self.network.bundles[i].gathered(counts[i], found[key].shape)
-        return found
+        total, whole = (
+            0.0,
+            {key: numpy.zeros(item.initial.shape) for key, item in self.learned.items()},
+        )
+        for part in self.parts:
+            logs, counts = part.expect(tables, self.keys)
+            total += logs
+            for key, found in counts.items():
+                whole[key] += found
+        return total, whole
 
     def run(
         self, tables: dict[tuple[str, str], ndarray], tolerance: float, iterations: int
     ) -> _Run:
         """EM from these tables until it comes to rest; counting, where nothing is missing."""
         history: list[float] = []
-        converged = complete = not any(self.network.bundles[i].source.shape for i in self.mine)
-        if complete:
+        converged = self.complete
+        if self.complete:
             tables = self._better(self.expect(tables)[1], tables)
-        for _ in range(1 if complete else iterations):
+        for _ in range(1 if self.complete else iterations):
             log_likelihood, counts = self.expect(tables)
             history.append(log_likelihood + self._log_prior(tables))
-            if complete:
+            if self.complete:
                 break
             if len(history) > 1 and history[-1] - history[-2] <= tolerance * abs(history[-1]):
                 converged = True
                 break
-            better = self._better(counts, tables)
             if len(history) < iterations:
-                tables = better
+                tables = self._better(counts, tables)
         unseen = {
             item.name: int(((counts[key] + item.prior).sum(axis=-1) == 0).sum())
             for key, item in self.learned.items()
@@ -418,9 +335,8 @@ class _Engine:
         for key, item in self.learned.items():
             whole = counts[key] + item.prior
             total = whole.sum(axis=-1, keepdims=True)
-            found[key] = numpy.where(
-                total > 0, whole / numpy.where(total > 0, total, 1.0), before[key]
-            )
+            safe = numpy.where(total > 0, total, 1.0)
+            found[key] = numpy.where(total > 0, whole / safe, before[key])
         return found
 
     def _log_prior(self, tables) -> float:
@@ -434,32 +350,18 @@ class _Engine:
         return total
 
 
-def _distinct(data: Data) -> tuple[Data, ndarray, ndarray]:
-    """Each different row once, how often it occurs, and where first."""
+def _distinct(data: Data) -> tuple[Data, ndarray]:
+    """Each different row once, and how often it occurs."""
     columns = []
     for name, value in data.observed.items():
         there = data.present[name].reshape((data.datasets, -1))
-        flat = value.reshape((data.datasets, -1)).to(torch.float64)
-        mask = (
-            there
-            if there.shape == flat.shape
-            else there.repeat_interleave(flat.shape[1] // there.shape[1], dim=1)
-        )
-        columns += [torch.where(mask, flat, 0.0), there.to(torch.float64)]
+        flat = value.reshape((data.datasets, there.shape[1], -1)).to(torch.float64)
+        flat = torch.where(there.unsqueeze(-1), flat, 0.0)
+        columns += [flat.flatten(1), there.to(torch.float64)]
     rows = torch.cat(columns, dim=1).numpy()
     _, first, counts = numpy.unique(rows, axis=0, return_index=True, return_counts=True)
     order = first.argsort()
-    first, counts = first[order], counts[order].astype(float)
-    picked = torch.from_numpy(first)
-
-    def cut(values):
-        return {name: v[picked] for name, v in values.items()}
-
-    return (
-        replace(data, observed=cut(data.observed), present=cut(data.present), datasets=len(first)),
-        counts,
-        first,
-    )
+    return rows_of(data, first[order]), counts[order].astype(float)
 
 
 def _start(

@@ -128,7 +128,7 @@ class Network:
         self.names = tuple(n for n in graph.nodes if n in hidden)
         self.domains = {name: tables.domain(name) for name in self.names}
         self.grids = {
-            name: self._grid(name) for name in (*self.names, *query.given) if name in graph
+            name: self.grid(name) for name in (*self.names, *query.given) if name in graph
         }
         #: The number of each node's first variable.
         self.first: dict[str, int] = {}
@@ -143,7 +143,8 @@ class Network:
             for family in self._families(graph[name])
         ]
 
-    def _grid(self, name: str) -> tuple[int, ...]:
+    def grid(self, name: str) -> tuple[int, ...]:
+        """The sizes of a node's plates."""
         return tuple(self.tables.mechanism.sizes[p] for p in self.query.graph[name].axes)
 
     def variables(self, name: str) -> range:
@@ -176,10 +177,10 @@ class Network:
             members = tables.members(node, part)
             if len(members):
                 parents = tuple(
-                    _flat(tables.cells(node, slot, members), self._grid(slot.edge.source))
+                    _flat(tables.cells(node, slot, members), self.grid(slot.edge.source))
                     for slot in slots
                 )
-                own = _flat(members, self._grid(node.name)[: len(node.plates)])
+                own = _flat(members, self.grid(node.name)[: len(node.plates)])
                 yield Family(node, part, slots, own, parents, tabulated)
 
     def _finite(self, name: str) -> bool:

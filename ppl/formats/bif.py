@@ -230,7 +230,9 @@ class _Reader:
                     self._start(here),
                     f"expected a row (states) p, p, ...; for '{name}', found {self.file.found(here)}.",
                 )
-            numbers = self.file.probabilities(row[3].split(","), here + row.start(3), name)
+            numbers = self.file.probabilities(
+                row[3].replace(",", " ").split(), here + row.start(3), name
+            )
             if row[2] == "table":
                 if rows or default:
                     raise self.file.error(self._start(here), f"'{name}' has rows beside a table.")

@@ -249,6 +249,14 @@ def _read(node: Node, value: Any, nan: str, lead: int) -> tuple[Tensor, Tensor]:
 def _objects(node: Node, array: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Labels become the positions of the states, None and NA become holes."""
     labels = {label: i for i, label in enumerate(node.states or ())}
+    places = {**labels, None: -1}
+    try:
+        codes = numpy.array(
+            [places[item] for item in array.reshape(-1).tolist()], dtype=numpy.int64
+        )
+        return codes.clip(min=0).reshape(array.shape), (codes < 0).reshape(array.shape)
+    except (KeyError, TypeError):
+        pass  # numbers among them, other kinds of holes, or a label that is not known: one by one
     flat, holes = [], []
     for item in array.reshape(-1).tolist() if array.dtype.kind != "O" else array.reshape(-1):
         hole = item is None or type(item).__name__ in ("NAType", "NaTType", "MaskedConstant")
