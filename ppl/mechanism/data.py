@@ -213,7 +213,13 @@ def _read(node: Node, value: Any, nan: str, lead: int) -> tuple[Tensor, Tensor]:
     else:
         there = None
     if hasattr(value, "to_numpy"):  # a pandas Series or DataFrame
-        value = value.to_numpy()
+        if hasattr(value, "isna") and value.to_numpy().dtype.kind in "OUT":
+            # Among labels pandas writes a gap as NaN; among numbers NaN may also be a failed computation.
+            gaps = numpy.asarray(value.isna())
+            there = torch.as_tensor(~gaps)
+            value = numpy.where(gaps, None, value.to_numpy().astype(object))
+        else:
+            value = value.to_numpy()
     array = None
     if isinstance(value, Tensor):
         tensor = value.detach()
