@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import prod
@@ -13,13 +13,11 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from ppl.errors import BackendError
-from ppl.graph import elimination
 from ppl.mechanism import Data
 from ppl.posterior import Answer, Certificate, TableMarginal
 
 from .prepared import Prepared, Result
-from .walk import draw, most_probable
+from .walk import draw, values_of
 
 if TYPE_CHECKING:
     from .backend import ExactSolver
@@ -36,17 +34,27 @@ class ExactAnswers(Sequence):
         solver: What made them.
         prepared: The tree.
         result: Log-evidence and marginals of the whole batch.
-        data: The observations.
+        data: The observations, or a function that reads them when they are wanted.
     """
 
-    def __init__(self, solver: ExactSolver, prepared: Prepared, result: Result, data: Data):
-        self.solver, self.prepared, self.result, self.data = solver, prepared, result, data
+    def __init__(
+        self, solver: ExactSolver, prepared: Prepared, result: Result, data: Data | Callable
+    ):
+        self.solver, self.prepared, self.result, self._data = solver, prepared, result, data
         self.names = solver.query.ask
         # A belief is no event, so it has no probability.
-        self.log_evidence = None if data.beliefs else result.log_evidence
+        believed = isinstance(data, Data) and data.beliefs
+        self.log_evidence = None if believed else result.log_evidence
+
+    @property
+    def data(self) -> Data:
+        """The observations."""
+        if not isinstance(self._data, Data):
+            self._data = self._data()
+        return self._data
 
     def __len__(self) -> int:
-        return self.data.datasets
+        return len(self.result.log_evidence)
 
     def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):
@@ -77,9 +85,10 @@ class ExactAnswers(Sequence):
         card, grid = len(network.domains[name]), network.grids[name]
         if not grid:
             v = network.first[name]
-            found = marginals.get((v,))
-            if found is not None and len(found) == card:
-                return found[:, which].T
+            if (v,) in marginals.spans:
+                found = marginals[(v,)]
+                if len(found) == card:
+                    return found[:, which].T
         count = len(range(len(self))[which])
         probs = numpy.zeros((count, prod(grid), card))
         for m, v in enumerate(network.variables(name)):
@@ -121,6 +130,11 @@ class ExactAnswer(Answer):
     def marginal(self, name: str) -> TableMarginal:
         node = self._query.graph[name]
         i = self._dataset
+        if not node.plates:
+            found = self._answers.result.marginals.at((self._network.first[name],), i)
+            if found is not None and len(found) == len(self._answers.domain(name)):
+                domain = self._answers.domain(name)
+                return TableMarginal(name, domain, torch.from_numpy(found), (), node.states)
         probs = self._answers.probs(name, slice(i, i + 1))[0]
         return TableMarginal(
             name, self._answers.domain(name), torch.from_numpy(probs), node.plates, node.states
@@ -138,51 +152,21 @@ class ExactAnswer(Answer):
         if not free:
             found = numpy.ones((1, 1))
         else:
-            prepared = Prepared(network, [free], self._order([free]))
+            prepared = Prepared(network, [free], self._answers.solver.order(network, [free]))
             found = prepared.run(self._data).marginals[free]
         probs = numpy.zeros([len(network.domains[name]) for name, _ in cells])
         probs[numpy.ix_(*(network.reach[v] for v in variables))] = found[:, 0].reshape(sizes)
         return [network.domains[name] for name, _ in cells], torch.from_numpy(probs)
 
-    def _order(self, together: Sequence[tuple[int, ...]], last: frozenset[int] = frozenset()):
-        """An elimination order for this question, refused where it costs too much."""
-        network = self._network
-        scopes = [s for b in network.bundles for s in b.source.scopes if s]
-        order = elimination([*scopes, *together], network.sizes(), last=last)
-        limit = self._answers.solver.budget.cells
-        if order.cells > limit:
-            raise BackendError(
-                f"This takes factors of 2^{order.log2_cells:.1f} cells (width {order.width}), and {limit:,} is the limit; ask about "
-                f"fewer nodes at once, or allow it: budget=Budget(cells={order.cells})."
-            )
-        return order
-
     def sample(self, n: int, seed: int) -> dict[str, Tensor]:
         network, prepared = self._network, self._answers.prepared
         variables = {name: list(network.variables(name)) for name in self.names}
         states = draw(prepared, self._data, [v for vs in variables.values() for v in vs], n, seed)
-        return {name: self._values(name, states) for name in self.names}
-
-    def _values(self, name: str, states: Mapping[int, ndarray]) -> Tensor:
-        """Values of a node from the positions of its variables among the reachable values, `(n, *plates, *event)`."""
-        network = self._network
-        columns = [network.reach[v][states[v]] for v in network.variables(name)]
-        index = numpy.stack(columns, axis=1).reshape((len(columns[0]), *network.grids[name]))
-        return network.domains[name][torch.from_numpy(index)]
+        return {name: values_of(network, name, states) for name in self.names}
 
     def most_probable(self, names: Sequence[str]) -> tuple[dict[str, Tensor], float]:
         """The jointly most probable values of some nodes, the others summed out, and the log of their probability."""
-        network = self._network
-        chosen = frozenset(
-            v for name in names for v in network.variables(name) if len(network.reach[v]) > 1
-        )
-        prepared = Prepared(network, (), self._order([], last=chosen), chosen)
-        states, log_joint = most_probable(prepared, self._data)
-        for name in names:
-            for v in network.variables(name):
-                states.setdefault(v, numpy.zeros(1, dtype=int))
-        values = {name: self._values(name, states)[0] for name in names}
-        return values, float(log_joint[0]) - self._log_sum
+        return self._answers.solver.most_probable(self._data, names, self._log_sum)
 
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
         """log p(values | observation), `(batch,)`: the log-evidence with the values added, less that without."""

@@ -5,7 +5,7 @@ It decides by the cost of elimination, never by the size of the joint space.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log2
 from weakref import WeakKeyDictionary
@@ -15,6 +15,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ppl.compiler import Budget, Query, Verdict
+from ppl.errors import BackendError
 from ppl.graph import Elimination as Order
 from ppl.graph import elimination
 from ppl.mechanism import Data
@@ -27,6 +28,7 @@ from .learning import fit
 from .network import Network
 from .prepared import CELL, STEP, Prepared
 from .sensitivity import sensitivity
+from .walk import most_probable, values_of
 
 __all__ = ["ExactSolver", "fit", "judge", "prepare", "sensitivity"]
 
@@ -151,6 +153,7 @@ class ExactSolver:
     def __init__(self, query: Query, budget: Budget):
         self.query, self.budget = query, budget
         self._ready: Prepared | None = None
+        self._best: dict[tuple[Network, frozenset[int]], Prepared] = {}
         self._evidence: ExactSolver | None = None
 
     def condition(self, data: Data) -> Sequence:
@@ -168,6 +171,38 @@ class ExactSolver:
             raise impossible(self.query, self.budget, data, int(none.argmax()))
         return ExactAnswers(self, prepared, result, data)
 
+    def codes(self) -> dict[str, dict]:
+        """By observed node: the place of each value and label, if all are plain finite nodes that nothing but their value matters of."""
+        prepared, query = self._ready, self.query
+        if prepared is None or prepared.loose:
+            return {}
+        found = {}
+        for name in query.given:
+            if name not in query.graph or query.graph[name].axes:
+                return {}
+            node, domain = query.graph[name], prepared.network.tables.domain(name)
+            if domain.dim() > 1:
+                return {}
+            places: dict = {value: i for i, value in enumerate(domain.tolist())}
+            for value, label in enumerate(node.states or ()):
+                if value in places:
+                    places[label] = places[value]
+            found[name] = places
+        return found
+
+    def at(self, places: dict[str, int], read: Callable[[], Data]) -> ExactAnswers:
+        """The answer for one observation, given as places of values.
+
+        Raises:
+            ImpossibleError: If it has probability zero.
+        """
+        prepared = self._ready
+        assert prepared is not None
+        result = prepared.run_at(places)
+        if result.log_evidence[0] == -numpy.inf:
+            raise impossible(self.query, self.budget, read(), 0)
+        return ExactAnswers(self, prepared, result, read)
+
     def log_evidence(self, data: Data) -> ndarray:
         """log p(observation) for each observation, `(datasets,)`; what no observation depends on is not touched."""
         if self._evidence is None:
@@ -183,6 +218,61 @@ class ExactSolver:
                 self.budget,
             )
         return self._evidence.prepared(data).run(data, down=False).log_evidence
+
+    def most_probable(
+        self, data: Data, names: Sequence[str], log_sum: float | None = None
+    ) -> tuple[dict[str, Tensor], float]:
+        """Maximising values of some nodes given one observation, the others summed out, and the log of their probability.
+
+        Args:
+            data: One observation.
+            names: The nodes.
+            log_sum: log p(observation), where it is known already.
+
+        Raises:
+            ImpossibleError: If the observation has probability zero.
+        """
+        if data.beliefs:
+            data = reconciled(self.prepared(data), data)
+        network = self.prepared(data).network
+        chosen = frozenset(
+            v for name in names for v in network.variables(name) if len(network.reach[v]) > 1
+        )
+        if (network, chosen) not in self._best:
+            self._best[network, chosen] = Prepared(
+                network, (), self.order(network, [], last=chosen), chosen
+            )
+        states, logs = most_probable(self._best[network, chosen], data)
+        if numpy.isneginf(logs[0]):
+            raise impossible(self.query, self.budget, data, 0)
+        if log_sum is None:
+            log_sum = float(self.log_evidence(data)[0])
+        single = numpy.zeros(1, dtype=int)
+        for name in names:
+            for v in network.variables(name):
+                states.setdefault(v, single)
+        found = {name: values_of(network, name, states)[0] for name in names}
+        return found, float(logs[0]) - log_sum
+
+    def order(
+        self,
+        network: Network,
+        together: Sequence[tuple[int, ...]],
+        last: frozenset[int] = frozenset(),
+    ) -> Order:
+        """An elimination order for a question of its own.
+
+        Raises:
+            BackendError: If it costs too much.
+        """
+        scopes = [s for b in network.bundles for s in b.source.scopes if s]
+        found = elimination([*scopes, *together], network.sizes(), last=last)
+        if found.cells > self.budget.cells:
+            raise BackendError(
+                f"This takes factors of 2^{found.log2_cells:.1f} cells (width {found.width}), and 2^{log2(self.budget.cells):.0f} is the "
+                f"limit; ask about fewer nodes at once, or allow it: budget=Budget(cells={found.cells})."
+            )
+        return found
 
     def like(self, query: Query) -> ExactSolver:
         """A solver for another question, within the same budget."""

@@ -49,7 +49,7 @@ def reconciled(prepared: Prepared, data: Data) -> Data:
         probs = probs.to(torch.float64)
         for m, v in enumerate(network.variables(name)):
             reach = torch.from_numpy(network.reach[v])
-            found = result.marginals.get((v,))
+            found = result.marginals[(v,)] if (v,) in result.marginals.spans else None
             probs[:, m, reach] = 1.0 if found is None else torch.from_numpy(found).T
         return probs.reshape((data.datasets, *weights[name].shape[1:]))
 

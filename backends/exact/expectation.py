@@ -185,9 +185,9 @@ class Enumerated:
         easy = numpy.ones(len(self.values), dtype=bool)
         easy[self.hard] = False
         self._still = numpy.zeros(self.vector.size)
-        for scope, strides, base in zip(self.scopes, self.strides, self.bases, strict=True):
+        for scope, widths, base in zip(self.scopes, self.strides, self.bases, strict=True):
             rows = (self.there[:, scope].all(axis=1) & easy).nonzero()[0]
-            entry = base + self.values[numpy.ix_(rows, scope)] @ numpy.array(strides)
+            entry = base + self.values[rows[:, None], scope] @ numpy.array(widths)
             self._still += numpy.bincount(entry, weights[rows], minlength=self.vector.size)
         #: By number of factors: look-ups `(factors, cells)`, first cell of each component, its owner's number by cell, weights, rows.
         self._groups: list[tuple[ndarray, ndarray, ndarray, ndarray, ndarray]] = []
@@ -211,7 +211,7 @@ class Enumerated:
     ) -> tuple[ndarray, ndarray, ndarray]:
         """Look-ups of a component, `(factors, different rows, states)`, with the weight of each different row and the first of them."""
         around = sorted({v for f in factors for v in self.scopes[f]} - set(part))
-        seen = self.values[numpy.ix_(rows, around)]
+        seen = self.values[rows[:, None], around]
         if len(rows) > 1:
             # Values of the surroundings as one number; Python's own where it would not fit.
             sizes = [self.cards[v] for v in around]

@@ -223,7 +223,8 @@ def _with_tables(graph: Graph, tables: Tables, learned: list[Learned], found) ->
             vectorized=False,
             remembered=(),
         )
-        nodes[node.name] = replace(node, **{"start" if item.part == "start" else "body": new})
+        start = item.part == "start"
+        nodes[node.name] = replace(node, start=new) if start else replace(node, body=new)
     return replace(graph, nodes=nodes)
 
 

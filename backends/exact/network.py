@@ -25,6 +25,9 @@ from .tree import Source
 
 __all__ = ["Bundle", "Family", "Network"]
 
+#: The one member of a node in no plate, and the entry that its table begins at.
+ZERO, NOTHING = numpy.zeros(1, dtype=int), numpy.zeros((1, 1), dtype=int)
+
 
 @dataclass(frozen=True, eq=False)
 class Family:
@@ -167,6 +170,10 @@ class Network:
             raise NotFinite(
                 f"'{node.name}' is an unobserved block (over=), which elimination does not take apart yet"
             )
+        if tables.plain(node) and tabulated:
+            slots = tables.slots(node)
+            yield Family(node, "body", slots, ZERO, (ZERO,) * len(slots), True)
+            return
         for part in ("start", "body") if node.start is not None else ("body",):
             slots = tables.slots(node, part)
             size = tables.size(node, part)
@@ -204,6 +211,9 @@ class Network:
         for family in self.families:
             name = family.node.name
             if name in self.first:
+                if family.members is ZERO and self.tables.positive(family.node):
+                    found[self.first[name]] = full[name]
+                    continue
                 numbers = (family.members + self.first[name]).tolist()
                 if self._probabilities(family).min() > 0:
                     for v in numbers:
@@ -267,6 +277,9 @@ class Network:
         """The factors, those alike together."""
         made: list[Bundle] = []
         for family in self.families:
+            if family.members is ZERO:
+                made.append(self._plain(family))
+                continue
             free = [slot.edge.source in self.first for slot in family.slots]
             numbers = [
                 self.first[slot.edge.source] + at
@@ -290,6 +303,31 @@ class Network:
             if name in self.query.given:
                 made += self._indicators(name)
         return made
+
+    def _plain(self, family: Family) -> Bundle:
+        """The factor of a look-up in no plate: what `_bundle` makes, without its detours."""
+        first, reach = self.first, self.reach
+        table = self._probabilities(family)
+        seen, rest, scope, blocks, shape = [0], [], [], [], []
+        axes = [*[slot.edge.source for slot in family.slots], family.node.name]
+        for axis, name in enumerate(axes, start=1):
+            v = first.get(name)
+            if v is None:
+                seen.append(axis)
+                continue
+            rest.append(axis)
+            blocks.append(reach[v])
+            if len(reach[v]) > 1:
+                scope.append(v)
+                shape.append(len(reach[v]))
+        terms, stride = [], 1
+        for axis in reversed(seen[1:]):
+            terms.append((axes[axis - 1], ZERO, stride))
+            stride *= table.shape[axis]
+        source = Source([tuple(scope)], tuple(shape))
+        turn = (*seen, *rest)
+        bundle = Bundle(family, ZERO, source, None, NOTHING, tuple(terms), tuple(blocks), turn)
+        return replace(bundle, table=bundle.arranged(table))
 
     def _bundle(self, family, which, scopes, free, own) -> Iterator[Bundle]:
         reach = self.reach

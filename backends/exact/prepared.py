@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
 import numpy
@@ -27,6 +27,27 @@ STEP, CELL = 6000, 5
 MANY = 48
 
 
+class Marginals:
+    """Tables that were asked for, end to end.
+
+    Args:
+        spans: Where each lies.
+        flat: `(cells, datasets)`.
+    """
+
+    def __init__(self, spans: Mapping[tuple[int, ...], tuple[int, int]], flat: ndarray):
+        self.spans, self.flat = spans, flat
+
+    def __getitem__(self, variables: tuple[int, ...]) -> ndarray:
+        start, end = self.spans[variables]
+        return self.flat[start:end]
+
+    def at(self, variables: tuple[int, ...], dataset: int) -> ndarray | None:
+        """The table for one observation, or `None` if it was not asked for."""
+        span = self.spans.get(variables)
+        return None if span is None else self.flat[span[0] : span[1], dataset]
+
+
 class Result:
     """What one run over a batch of observations found.
 
@@ -35,7 +56,7 @@ class Result:
         marginals: By set of variables, `(cells, datasets)` over their reachable values.
     """
 
-    def __init__(self, log_evidence: ndarray, marginals: dict[tuple[int, ...], ndarray]):
+    def __init__(self, log_evidence: ndarray, marginals: Marginals):
         self.log_evidence, self.marginals = log_evidence, marginals
 
 
@@ -62,6 +83,13 @@ class Prepared:
         self.bundles = network.bundles
         self.sizes = network.sizes()
         self.wanted = [v for v in wanted if all(self.sizes[u] > 1 for u in v)]
+        #: Where each wanted table lies among the answers.
+        self.spans: dict[tuple[int, ...], tuple[int, int]] = {}
+        self._answered = 0
+        for v in dict.fromkeys(self.wanted):
+            cells = prod([self.sizes[u] for u in v])
+            self.spans[v] = self._answered, self._answered + cells
+            self._answered += cells
         sources = [b.source for b in self.bundles]
         self.scopes = [scope for s in sources for scope in s.scopes if scope]
         self.scopes += [v for v in self.wanted if len(v) > 1]
@@ -92,7 +120,7 @@ class Prepared:
         self._tabled = [
             i for i, b in enumerate(self.bundles) if b.table is not None and not b.fixed
         ]
-        self._loose = [i for i, b in enumerate(self.bundles) if b.table is None]
+        self.loose = [i for i, b in enumerate(self.bundles) if b.table is None]
         # Factors without a variable come first: they are constants.
         self._tabled.sort(key=lambda i: bool(self.bundles[i].source.shape))
         names = list(dict.fromkeys(t[0] for i in self._tabled for t in self.bundles[i].terms))
@@ -104,8 +132,13 @@ class Prepared:
             for n in self.network.grids[name]:
                 size *= n
             start += size
-        tables, offsets, owners, bases, columns, strides, widths = [], [], [], [], [], [], []
-        pool, member = 0, 0
+        tables, pool = [], 0
+        # One entry for each factor: where its table lies, how wide its entries are, and what moves the entry.
+        begins: list[int] = []
+        widths: list[int] = []
+        bases: list[ndarray] = []
+        columns: list[list[int]] = []
+        strides: list[list[int]] = []
         depth = max((len(self.bundles[i].terms) for i in self._tabled), default=0)
         self._spans: dict[int, tuple[int, int]] = {}
         self._inside: dict[int, int] = {}  # where a bundle's table lies in the pool
@@ -114,33 +147,36 @@ class Prepared:
         for i in self._tabled:
             bundle = self.bundles[i]
             count, width = len(bundle.which), bundle.table[0].size  # type: ignore[index]
-            offsets.append(numpy.tile(pool + numpy.arange(width), count))
-            owners.append(numpy.repeat(member + numpy.arange(count), width))
-            bases.append(numpy.broadcast_to(bundle.base.T, (count, bundle.base.shape[0])))
-            column_of = numpy.zeros((count, depth), dtype=int)
-            stride_of = numpy.zeros((count, depth), dtype=int)
-            for k, (name, at, stride) in enumerate(bundle.terms):
-                column_of[:, k] = column[name] + at
-                stride_of[:, k] = stride
-            columns.append(column_of)
-            strides.append(stride_of)
-            widths.append(numpy.full(count, width))
+            begins += [pool] * count
+            widths += [width] * count
+            bases.append(
+                bundle.base.T if len(bundle.base.T) == count else bundle.base.T.repeat(count, 0)
+            )
+            at = [(column[name] + cell).tolist() for name, cell, _ in bundle.terms]
+            empty = [0] * (depth - len(at))
+            columns += [[*row, *empty] for row in zip(*at, strict=True)] if at else [empty] * count
+            strides += [[stride for _, _, stride in bundle.terms] + empty] * count
             tables.append(bundle.table.reshape(-1))  # type: ignore[union-attr]
             self._inside[i] = pool
             self._spans[i] = cells, cells + count * width
             if not bundle.source.shape:
                 self.constants = cells + count * width
-            pool, member, cells = pool + tables[-1].size, member + count, cells + count * width
+            pool, cells = pool + tables[-1].size, cells + count * width
         self._gathered = cells
         if not cells:
             return
         datasets = max(b.shape[1] for b in bases)
         self._table = numpy.concatenate(tables)
-        self._offset, self._owner = numpy.concatenate(offsets)[:, None], numpy.concatenate(owners)
-        self._base = numpy.concatenate([numpy.broadcast_to(b, (len(b), datasets)) for b in bases])
-        self._column = numpy.concatenate(columns)
-        self._stride = numpy.concatenate(strides)[..., None]
-        self._width = numpy.concatenate(widths)[:, None]
+        wide = numpy.array(widths)
+        self._owner = numpy.repeat(numpy.arange(len(wide)), wide)
+        own = numpy.arange(cells) - (wide.cumsum() - wide)[self._owner]
+        self._offset = (numpy.array(begins)[self._owner] + own)[:, None]
+        if datasets > 1:
+            bases = [numpy.broadcast_to(b, (len(b), datasets)) for b in bases]
+        self._base = numpy.concatenate(bases)
+        self._column = numpy.array(columns, dtype=int).reshape((len(wide), depth))
+        self._stride = numpy.array(strides, dtype=int).reshape((len(wide), depth, 1))
+        self._width = wide[:, None]
 
     def _fixed(self) -> list[ndarray | None]:
         found: list[ndarray | None] = []
@@ -194,19 +230,25 @@ class Prepared:
         """Both passes over all observations; only the first, for the log-evidence, without `down`."""
         count = data.datasets
         logs = numpy.zeros(count)
-        cells = {v: prod(self.sizes[u] for u in v) for v in self.wanted}
-        marginals = {v: numpy.empty((n, count)) for v, n in cells.items()} if down else {}
+        marginals = Marginals(self.spans if down else {}, numpy.empty((self._answered, count)))
         for part, program in self.runs(data, down):
             logs[part] = program.logs
-            for v, found in marginals.items():
-                found[:, part] = program.marginal(v)
+            if down and self.spans:
+                marginals.flat[:, part] = program.marginals()
         return Result(logs, marginals)
+
+    def run_at(self, places: Mapping[str, int]) -> Result:
+        """Both passes over one observation of plain nodes, given as places in their domains."""
+        where = numpy.array([[places[name]] for name in self._names]) if self._names else None
+        program = self._run(slice(0, 1), where, (), True)
+        flat = program.marginals() if self.spans else numpy.empty((0, 1))
+        return Result(program.logs, Marginals(self.spans, flat))
 
     def runs(self, data: Data, down: bool = True) -> Iterator[tuple[slice, Propagation]]:
         """Run over the observations a batch at a time; each is to be read before the next is run."""
         positions, count = self.network.positions(data), data.datasets
         batch = 1 if count == 1 else max(min(RUN // max(self.tree.cells, 1), LONGEST, count), 1)
-        loose = [(i, *self._outside(i, data, positions)) for i in self._loose]
+        loose = [(i, *self._outside(i, data, positions)) for i in self.loose]
         where = self._where(positions, count)
         for start in range(0, count, batch):
             # The last batch is filled up with observations of the one before.

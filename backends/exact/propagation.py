@@ -11,6 +11,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from math import prod
 
 import numpy
@@ -89,7 +90,15 @@ class Propagation:
         self._roots = [self.message[g.number] for g in roots]
         self.evidence = numpy.ones(batch)
         self._marginals: dict[tuple[int, ...], ndarray] = {}
+        wanted = list(dict.fromkeys(wanted))
         self._lay_down(wanted)
+        #: All answers, so that they can be collected in one go.
+        self._wanted = [self._marginals[v] for v in wanted]
+        sizes = numpy.array([len(found) for found in self._wanted], dtype=int)
+        self._starts = (
+            numpy.concatenate([[0], sizes.cumsum()[:-1]]).astype(int) if wanted else sizes
+        )
+        self._owner = numpy.repeat(numpy.arange(len(wanted)), sizes)
 
     # -- upwards ---------------------------------------------------------------------------------
 
@@ -312,7 +321,16 @@ class Propagation:
         total = found.sum(axis=0)
         return found / numpy.where(total > 0, total, 1.0)
 
+    def marginals(self) -> ndarray:
+        """Every wanted table of the last run, one after the other, `(cells, batch)`."""
+        flat = numpy.concatenate(self._wanted)
+        total = numpy.add.reduceat(flat, self._starts, axis=0)
+        numpy.maximum(total, TINY, out=total)
+        flat /= total.take(self._owner, axis=0)
+        return flat
 
+
+@lru_cache(maxsize=4096)
 def _summing(shape: tuple[int, ...], axes: tuple[int, ...]) -> ndarray:
     """The 0-1 matrix that sums a flattened table to some of its axes, in this order."""
     at = numpy.indices(shape).reshape((len(shape), -1))

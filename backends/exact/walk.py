@@ -5,18 +5,21 @@ Each clique's residual variables are chosen given its separator, whose variables
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy
+import torch
 from numpy import ndarray
+from torch import Tensor
 
 from ppl.mechanism import Data
 
+from .network import Network
 from .prepared import Prepared
 from .tree import Group
 
-__all__ = ["draw", "most_probable"]
+__all__ = ["draw", "most_probable", "values_of"]
 
 #: Numbers that one step of drawing holds at once.
 HELD = 2**22
@@ -66,6 +69,13 @@ def most_probable(prepared: Prepared, data: Data) -> tuple[dict[int, ndarray], n
         at = tables[numpy.arange(len(members))[:, None], rows, :, numpy.arange(count)[None]]
         _assign(group, members, at.argmax(axis=-1), states)
     return states, result.log_evidence
+
+
+def values_of(network: Network, name: str, states: Mapping[int, ndarray]) -> Tensor:
+    """Values of a node from the positions of its variables among their reachable values, `(n, *plates, *event)`."""
+    columns = [network.reach[v][states[v]] for v in network.variables(name)]
+    index = numpy.stack(columns, axis=1).reshape((len(columns[0]), *network.grids[name]))
+    return network.domains[name][torch.from_numpy(index)]
 
 
 def _above(prepared: Prepared, wanted: Sequence[int]) -> dict[int, list[int]]:

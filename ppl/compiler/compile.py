@@ -108,7 +108,7 @@ def _planned(
 ) -> Plan:
     """Split into components, and a route for each."""
     queries, gone = split(query)
-    queries, routes = _whole(queries, budget, method)
+    queries, routes = _whole(queries, query.graph, budget, method)
     plan = Plan(
         model=graph,
         query=query,
@@ -148,20 +148,13 @@ def _read(graph: Graph, given, inputs, sizes, nan) -> tuple[Data | None, list[st
 
 
 def _whole(
-    queries: list[Query], budget: Budget, method: str | None
+    queries: list[Query], whole: Graph, budget: Budget, method: str | None
 ) -> tuple[list[Query], list[Route]]:
-    """A route for each component; components that the exact engine answers go together, in one pass."""
+    """A route for each component; where the exact engine answers them all, one for all of them, in one pass."""
     if method in (None, "exact"):
-        together = []
-        for asked in (True, False):
-            parts = [q for q in queries if bool(q.ask) == asked]
-            if parts:
-                route = _exact(merged(parts), budget)
-                if route is None:
-                    break
-                together.append(route)
-        else:
-            return [route.query for route in together], together
+        route = _exact(merged(queries, whole), budget)
+        if route is not None:
+            return [route.query], [route]
     return queries, [_route(part, budget, method) for part in queries]
 
 

@@ -226,21 +226,22 @@ def split(query: Query) -> tuple[list[Query], list[Pruned]]:
     return queries, gone
 
 
-def merged(queries: list[Query]) -> Query:
+def merged(queries: list[Query], whole: Graph) -> Query:
     """Components as one query, for an engine that takes them together as cheaply as one by one."""
     if len(queries) == 1:
         return queries[0]
-    nodes = {name: node for q in queries for name, node in q.graph.nodes.items()}
+    names = {name for q in queries for name in q.graph.nodes}
 
     def joined(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for part in parts for name in part))
 
-    first = queries[0]
+    ask = joined([q.ask for q in queries])
     return replace(
-        first,
-        graph=replace(first.graph, nodes=nodes).sorted(),
+        queries[0],
+        graph=whole.subgraph(names),
         free=joined([q.free for q in queries]),
         evidence=joined([q.evidence for q in queries]),
         clamped=joined([q.clamped for q in queries]),
-        ask=joined([q.ask for q in queries]),
+        ask=ask,
+        task="posterior" if ask else "evidence",
     )

@@ -5,17 +5,17 @@ It prints, draws, turns into JSON, and it runs: `plan.posterior(observation)`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 
 from ..errors import BackendError, QueryError
 from ..graph import Graph
-from ..mechanism import Data, Mechanism, read_data
-from ..posterior import Posterior, Posteriors
+from ..mechanism import Data, Lookup, Mechanism, read_data
+from ..posterior import MostProbable, Posterior, Posteriors
 from . import registry
 from .passes import Pruned, check_observation
 from .protocol import Budget, Solver, Verdict
@@ -87,6 +87,7 @@ class Plan:
     forced: str | None = None
     _solvers: dict[int, Solver] = field(default_factory=dict, repr=False)
     _gapped: dict[frozenset[str], Plan] = field(default_factory=dict, repr=False)
+    _codes: dict[str, Mapping[Any, int]] = field(default_factory=dict, repr=False)
 
     # -- running ---------------------------------------------------------------------------------
 
@@ -101,11 +102,10 @@ class Plan:
             BackendError: If no engine can serve.
         """
         if observation is None:
-            if self.query.observation is None:
-                raise QueryError(
-                    f"This plan was made for given={list(self.query.given)}; pass an observation of them."
-                )
-            return self._run(self.query.observation)[0]
+            return self._run(self._given(None))[0]
+        quick = self._quick(observation, nan)
+        if quick is not None:
+            return quick
         data = self._read(observation, nan, batch=False)
         return self._for(data)._run(data)[0]
 
@@ -124,6 +124,22 @@ class Plan:
         """
         data = self._read(observations, nan, batch=True)
         return self._for(data)._run(data)
+
+    def _quick(self, observation: Any, nan: str) -> Posterior | None:
+        """The posterior given plain values of plain finite nodes, which an exact solver looks up without any tensor; `None` for
+        whatever is not that plain, errors included."""
+        if not self._codes and len(self.routes) == 1 and 0 in self._solvers:
+            codes = getattr(self._solvers[0], "codes", None)
+            self._codes.update(codes() if codes is not None else {})
+        if not self._codes or len(observation) != len(self._codes):
+            return None
+        try:
+            places = {name: table[observation[name]] for name, table in self._codes.items()}
+        except (KeyError, TypeError):
+            return None
+        read = partial(self._read, dict(observation), nan, False)
+        answers = self._solvers[0].at(places, read)  # type: ignore[attr-defined]
+        return Posterior(self.model, answers, self.query.ask, self, read)
 
     def _read(self, observation: Any, nan: str, batch: bool) -> Data:
         graph, mechanism = self.model, self.query.mechanism
@@ -187,6 +203,56 @@ class Plan:
             if not r.ask
         ]
         return Posteriors(self.model, columns, self.query.ask, self, data, rest)
+
+    def log_evidence(self, observation: Mapping[str, Any] | None = None) -> float:
+        """log p(observation) alone, without the marginals; nodes that no observation depends on are not touched.
+
+        Raises:
+            AttributeError: If a route does not give it.
+        """
+        data = self._given(observation)
+        plan = self._for(data)
+        if any(route.method != "exact" for route in plan.routes):
+            return plan._run(data)[0].log_evidence
+        parts: list[float] = [
+            float(plan._solver(i).log_evidence(data)[0])  # type: ignore[attr-defined]
+            for i in range(len(plan.routes))
+        ]
+        return sum(parts)
+
+    def most_probable(
+        self, observation: Mapping[str, Any] | None = None, of: Collection[str] | None = None
+    ) -> MostProbable:
+        """The jointly most probable values of the asked nodes, or of some; see `Posterior.most_probable`.
+
+        Prepared once and conditioned many times, like the posterior; it computes no marginals.
+        """
+        data = self._given(observation)
+        plan = self._for(data)
+        names = tuple(of or self.query.ask)
+        if any(route.method != "exact" for route in plan.routes) or not set(names) <= {
+            *self.query.ask
+        }:
+            return plan._run(data)[0].most_probable(*names)
+        values: dict[str, torch.Tensor] = {}
+        total = 0.0
+        for i, route in enumerate(plan.routes):
+            mine = [name for name in names if name in route.ask]
+            if mine:
+                found, log_prob = plan._solver(i).most_probable(data, mine)  # type: ignore[attr-defined]
+                values.update(found)
+                total += log_prob
+        labels = {n: s for n in names if (s := self.model[n].states)}
+        return MostProbable({name: values[name] for name in names}, total, labels)
+
+    def _given(self, observation: Mapping[str, Any] | None) -> Data:
+        if observation is not None:
+            return self._read(observation, "error", batch=False)
+        if self.query.observation is None:
+            raise QueryError(
+                f"This plan was made for given={list(self.query.given)}; pass an observation of them."
+            )
+        return self.query.observation
 
     def sensitivity(self, name: str, data: Data) -> torch.Tensor:
         """The gradient of the log-evidence with respect to a node's table; see `Posterior.sensitivity`."""
@@ -357,7 +423,8 @@ class Plan:
                         else "the plan would not choose this by itself"
                     )
                 )
-        hidden = [name for name in route.query.free if name not in route.ask]
+        apart = {p.name for p in self.pruned}
+        hidden = [n for n in route.query.free if n not in route.ask and n not in apart]
         if hidden:
             rows.append(f"    unseen     {', '.join(hidden)}")
         rows.append("    not taken")
@@ -392,6 +459,9 @@ def read_modes(mechanism: Mechanism) -> dict[str, tuple[str, str]]:
     """How each body is called, and why, by node."""
     modes = {}
     for (name, part), caller in mechanism.callers.items():
-        if mechanism.graph[name].picks is None and caller.mode is not None:
+        if isinstance(caller.body.function, Lookup):
+            mode, reason = "table", "a table of probabilities, which needs no call"
+            modes[name if part == "body" else f"{name} (start)"] = mode, reason
+        elif mechanism.graph[name].picks is None and caller.mode is not None:
             modes[name if part == "body" else f"{name} (start)"] = (caller.mode, caller.reason)
     return modes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 __all__ = ["ROLES", "Body", "Node", "Parent", "Plate", "Previous", "previous"]
@@ -136,18 +137,18 @@ class Node:
         """Whether the node is known and never random."""
         return self.role == "input" and self.intervened is None
 
-    @property
+    @cached_property
     def bodies(self) -> tuple[Body, ...]:
         """The body, and the body of the first member where there is one."""
         return tuple(body for body in (self.body, self.start) if body is not None)
 
-    @property
+    @cached_property
     def parents(self) -> tuple[str, ...]:
         """Names of the nodes that it depends on at the same member, without repetition."""
         found = [p.source for body in self.bodies for p in body.parents if p.kind == "value"]
         return tuple(dict.fromkeys(found))
 
-    @property
+    @cached_property
     def lags(self) -> tuple[str, ...]:
         """Names of the nodes that it depends on one member earlier."""
         found = [p.source for body in self.bodies for p in body.parents if p.kind == "previous"]

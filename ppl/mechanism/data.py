@@ -109,7 +109,8 @@ def read_data(
         _agree(known, plate, int(size), "sizes=")
     columns = _columns(graph, given, known)
     observed, present, inputs = {}, {}, {}
-    likelihoods, beliefs = {}, {}
+    likelihoods: dict[str, Tensor] = {}
+    beliefs: dict[str, Tensor] = {}
     for name, value in given.items():
         node = graph.nodes.get(name)
         if node is None:

@@ -29,6 +29,7 @@ class Lookup:
     def __init__(self, table: ndarray | Sequence, domains: Sequence[Sequence | None] = ()):
         self.table = numpy.array(table, dtype=numpy.float64)
         self.table.flags.writeable = False
+        self.positive = bool(self.table.min() > 0)
         self.domains = tuple(domains) or (None,) * (self.table.ndim - 1)
         self._places = [
             None if values is None else {value: i for i, value in enumerate(values)}

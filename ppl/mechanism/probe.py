@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from torch.distributions import constraints
+
 from ..errors import GaltonError, SimulationError
-from ..graph import Graph
+from ..graph import Graph, Node
 from .data import Data, read_data
 from .forward import forward
-from .mechanism import Mechanism
+from .lookup import Lookup
+from .mechanism import Facts, Mechanism
 
 __all__ = ["kinds", "probe"]
 
@@ -28,20 +31,39 @@ def probe(graph: Graph, data: Data, record: bool = True) -> Mechanism:
         ModelError: For a body that returns nonsense, hides randomness or breaks a promise.
         SimulationError: If a body raises.
     """
+    # Look-ups need not be called to be known; they are drawn only for the bodies below them.
+    called = [n.name for n in graph.nodes.values() if not _lookup(n)]
+    needed = graph.ancestors_of(called)
     mechanism = Mechanism(graph, data)
     try:
-        forward(mechanism, 2, PROBE)
+        if needed:
+            forward(mechanism, 2, PROBE, only=needed)
     except SimulationError as error:
         if not record:
             raise
         mechanism = Mechanism(graph, data, record=True)
         try:
-            forward(mechanism, 32, PROBE)
+            forward(mechanism, 32, PROBE, only=needed)
         except SimulationError:
             raise error from None
+    for node in graph.nodes.values():
+        if node.name not in needed:
+            mechanism.facts[node.name] = _facts(node)
     for caller in mechanism.callers.values():
         caller.record = record
     return mechanism
+
+
+def _lookup(node: Node) -> bool:
+    """Whether a node is nothing but tables."""
+    return node.intervened is None and all(isinstance(b.function, Lookup) for b in node.bodies)
+
+
+def _facts(node: Node) -> Facts:
+    """What a look-up is known to be."""
+    table = node.body.function.table  # type: ignore[union-attr]
+    support = constraints.integer_interval(0, table.shape[-1] - 1)
+    return Facts("explicit", "Categorical", True, True, (), support)
 
 
 def kinds(graph: Graph) -> Mapping[str, str]:

@@ -86,6 +86,7 @@ class Tables:
         self._domains: dict[str, Tensor] = {}
         self._slots: dict[tuple[str, str], tuple[Slot, ...]] = {}
         self._tables: dict[tuple[str, str], Table] = {}
+        self._plain: dict[tuple[str, str], bool] = {}
         self._probabilities: dict[tuple[str, str], numpy.ndarray] = {}
 
     # -- domains ---------------------------------------------------------------------------------
@@ -202,8 +203,22 @@ class Tables:
             return numpy.zeros((1, len(self.members(node, part))), dtype=int)
         return self.table(node, part).context.numpy()
 
+    def plain(self, node: Node) -> bool:
+        """Whether a node is a look-up in no plate."""
+        return not node.plates and node.start is None and self._is_lookup(node, "body")
+
+    def positive(self, node: Node) -> bool:
+        """Whether a look-up has no zeros."""
+        return node.body.function.positive  # type: ignore[union-attr]
+
     def _is_lookup(self, node: Node, part: str) -> bool:
         """Whether the body is a table that need not be called."""
+        key = node.name, part
+        if key not in self._plain:
+            self._plain[key] = self._looks_up(node, part)
+        return self._plain[key]
+
+    def _looks_up(self, node: Node, part: str) -> bool:
         body = node.start if part == "start" else node.body
         return (
             body is not None
@@ -326,6 +341,8 @@ class Tables:
 
     def _extra_plates(self, node: Node, edge: Parent) -> list[str]:
         """The plates of a parent whose members the body sees all at once."""
+        if not self.graph[edge.source].axes:
+            return []
         pointed = {q for p in node.plates for q in self.graph.plates[p].of}
         axes = self.graph[edge.source].axes
         extra = [p for p in axes if p not in node.plates and p not in pointed]

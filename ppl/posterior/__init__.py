@@ -2,6 +2,7 @@
 
 from .answer import Answer, Draws
 from .certificate import Certificate
+from .joint import Joint, MostProbable
 from .marginal import DrawnMarginal, Marginal, TableMarginal
 from .posterior import Posterior
 from .posteriors import Posteriors
@@ -11,7 +12,9 @@ __all__ = [
     "Certificate",
     "DrawnMarginal",
     "Draws",
+    "Joint",
     "Marginal",
+    "MostProbable",
     "Posterior",
     "Posteriors",
     "TableMarginal",

@@ -33,7 +33,7 @@ class Posterior:
         answers: One for each independent component.
         of: The nodes that were asked for, in order.
         plan: The plan that was followed.
-        data: The observation and inputs that were conditioned on.
+        data: The observation and inputs that were conditioned on, or a function that reads them when they are wanted.
         unasked: log p of observed nodes that nothing asked for depends on, or `None` when it is not known.
         which: Which observation of `data` this is.
 
@@ -58,17 +58,12 @@ class Posterior:
         answers: Collection[Answer],
         of: tuple[str, ...],
         plan: Any,
-        data: Data,
+        data: Data | Callable[[], Data],
         unasked: float | None = 0.0,
         which: int = 0,
     ):
-        self.graph, self.answers, self.of, self.plan, self.data = (
-            graph,
-            tuple(answers),
-            of,
-            plan,
-            data,
-        )
+        self.graph, self.answers, self.of, self.plan = graph, tuple(answers), of, plan
+        self._data = data
         self._owner = {name: answer for answer in self.answers for name in answer.names}
         self._unasked, self._which = unasked, which
         self._cache: dict[str, Marginal] = {}
@@ -81,6 +76,13 @@ class Posterior:
         if name not in self._cache:
             self._cache[name] = self._owner[name].marginal(name)
         return self._cache[name]
+
+    @property
+    def data(self) -> Data:
+        """The observation and inputs that were conditioned on."""
+        if callable(self._data):
+            self._data = self._data()
+        return self._data
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.of)
