@@ -15,7 +15,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ppl.compiler import Budget, Query, Verdict
-from ppl.errors import BackendError
+from ppl.errors import BackendError, ImpossibleError
 from ppl.graph import Elimination as Order
 from ppl.graph import elimination
 from ppl.mechanism import Data
@@ -28,7 +28,7 @@ from .learning import fit
 from .network import Network
 from .prepared import CELL, STEP, Prepared
 from .sensitivity import sensitivity
-from .walk import most_probable, values_of
+from .walk import decoded, value_of
 
 __all__ = ["ExactSolver", "fit", "judge", "prepare", "sensitivity"]
 
@@ -153,7 +153,7 @@ class ExactSolver:
     def __init__(self, query: Query, budget: Budget):
         self.query, self.budget = query, budget
         self._ready: Prepared | None = None
-        self._best: dict[tuple[Network, frozenset[int]], Prepared] = {}
+        self._best: dict[tuple[Network, tuple[str, ...]], Prepared] = {}
         self._evidence: ExactSolver | None = None
 
     def condition(self, data: Data) -> Sequence:
@@ -173,14 +173,14 @@ class ExactSolver:
 
     def codes(self) -> dict[str, dict]:
         """By observed node: the place of each value and label, if all are plain finite nodes that nothing but their value matters of."""
-        prepared, query = self._ready, self.query
-        if prepared is None or prepared.loose:
+        query, (network, _) = self.query, _network(self.query)
+        if network.tables.contextual or any(b.table is None for b in network.bundles):
             return {}
         found = {}
         for name in query.given:
             if name not in query.graph or query.graph[name].axes:
                 return {}
-            node, domain = query.graph[name], prepared.network.tables.domain(name)
+            node, domain = query.graph[name], network.tables.domain(name)
             if domain.dim() > 1:
                 return {}
             places: dict = {value: i for i, value in enumerate(domain.tolist())}
@@ -196,8 +196,7 @@ class ExactSolver:
         Raises:
             ImpossibleError: If it has probability zero.
         """
-        prepared = self._ready
-        assert prepared is not None
+        prepared = self._plain()
         result = prepared.run_at(places)
         if result.log_evidence[0] == -numpy.inf:
             raise impossible(self.query, self.budget, read(), 0)
@@ -205,6 +204,10 @@ class ExactSolver:
 
     def log_evidence(self, data: Data) -> ndarray:
         """log p(observation) for each observation, `(datasets,)`; what no observation depends on is not touched."""
+        return self._evidence_solver().prepared(data).run(data, down=False).log_evidence
+
+    def _evidence_solver(self) -> ExactSolver:
+        """The solver of the nodes that the observation depends on."""
         if self._evidence is None:
             graph = self.query.graph
             useful = graph.ancestors_of(self.query.evidence)
@@ -217,7 +220,41 @@ class ExactSolver:
                 ),
                 self.budget,
             )
-        return self._evidence.prepared(data).run(data, down=False).log_evidence
+        return self._evidence
+
+    def log_evidence_at(self, places: dict[str, int]) -> float:
+        """log p(observation) for one observation, given as places of values."""
+        return float(self._evidence_solver()._plain().run_one(places, False).logs[0])
+
+    def _plain(self) -> Prepared:
+        """The tree of a network whose tables depend on no observation."""
+        if self._ready is None:
+            network, order = _network(self.query)
+            self._ready = Prepared(network, asked(network, self.query.ask), order)
+        return self._ready
+
+    def most_probable_at(
+        self, places: dict[str, int], names: Sequence[str]
+    ) -> tuple[dict[str, Tensor], float]:
+        """As `most_probable`, for one observation given as places of values."""
+        network, _ = _network(self.query)
+        prepared = self._maximiser(network, tuple(names))
+        prepared.run_one(places, False)
+        states, log_joint = decoded(prepared)
+        log_sum = self.log_evidence_at(places)
+        if log_sum == -numpy.inf:
+            raise ImpossibleError("The observation has probability zero under the model.")
+        return {name: value_of(network, name, states) for name in names}, log_joint - log_sum
+
+    def _maximiser(self, network: Network, names: tuple[str, ...]) -> Prepared:
+        """The tree that maximises over some nodes."""
+        if (network, names) not in self._best:
+            chosen = frozenset(
+                v for name in names for v in network.variables(name) if len(network.reach[v]) > 1
+            )
+            order = self.order(network, [], last=chosen)
+            self._best[network, names] = Prepared(network, (), order, chosen)
+        return self._best[network, names]
 
     def most_probable(
         self, data: Data, names: Sequence[str], log_sum: float | None = None
@@ -235,24 +272,14 @@ class ExactSolver:
         if data.beliefs:
             data = reconciled(self.prepared(data), data)
         network = self.prepared(data).network
-        chosen = frozenset(
-            v for name in names for v in network.variables(name) if len(network.reach[v]) > 1
-        )
-        if (network, chosen) not in self._best:
-            self._best[network, chosen] = Prepared(
-                network, (), self.order(network, [], last=chosen), chosen
-            )
-        states, logs = most_probable(self._best[network, chosen], data)
-        if numpy.isneginf(logs[0]):
+        prepared = self._maximiser(network, tuple(names))
+        prepared.run(data, down=False)
+        states, log_joint = decoded(prepared)
+        if log_joint == -numpy.inf:
             raise impossible(self.query, self.budget, data, 0)
         if log_sum is None:
             log_sum = float(self.log_evidence(data)[0])
-        single = numpy.zeros(1, dtype=int)
-        for name in names:
-            for v in network.variables(name):
-                states.setdefault(v, single)
-        found = {name: values_of(network, name, states)[0] for name in names}
-        return found, float(logs[0]) - log_sum
+        return {name: value_of(network, name, states) for name in names}, log_joint - log_sum
 
     def order(
         self,
@@ -281,13 +308,12 @@ class ExactSolver:
     def prepared(self, data: Data) -> Prepared:
         """The tree, with tables that know the observed parents where they must."""
         if self._ready is None:
-            network, order = _network(self.query)
+            network, _ = _network(self.query)
             if network.tables.contextual and self.query.observation is not data:
                 # Tables depend on what was observed: they serve this observation only.
                 network, order = _network(replace(self.query, observation=data))
                 return Prepared(network, asked(network, self.query.ask), order)
-            self._ready = Prepared(network, asked(network, self.query.ask), order)
-        return self._ready
+        return self._plain()
 
 
 def asked(network: Network, names: Sequence[str]) -> list[tuple[int]]:

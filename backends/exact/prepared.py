@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import prod
+from math import inf, log, prod
 
 import numpy
 from numpy import ndarray
@@ -101,6 +101,7 @@ class Prepared:
             other = Tree(rounds(self.scopes, self.sizes), self.sizes, sources)
             self.tree = min(self.tree, other, key=predicted)
         self._programs: dict[tuple[int, bool], Propagation] = {}
+        self._moves: tuple[ndarray, ndarray] | None = None
         self._scaled = False
         self._still = self._fixed()
         self._constant = sum(
@@ -237,12 +238,42 @@ class Prepared:
                 marginals.flat[:, part] = program.marginals()
         return Result(logs, marginals)
 
-    def run_at(self, places: Mapping[str, int]) -> Result:
+    def run_at(self, places: Mapping[str, int], down: bool = True) -> Result:
         """Both passes over one observation of plain nodes, given as places in their domains."""
-        where = numpy.array([[places[name]] for name in self._names]) if self._names else None
-        program = self._run(slice(0, 1), where, (), True)
-        flat = program.marginals() if self.spans else numpy.empty((0, 1))
+        program = self.run_one(places, down)
+        flat = program.marginals() if self.spans and down else numpy.empty((0, 1))
         return Result(program.logs, Marginals(self.spans, flat))
+
+    def run_one(self, places: Mapping[str, int], down: bool) -> Propagation:
+        """What `_run` does, for one observation of plain nodes."""
+        program = self.program(1, self._scaled)
+        constant = self._constant
+        if self._gathered:
+            self._fill_one([places[name] for name in self._names], program.buffer[:, 0])
+            for factor in program.buffer[: self.constants, 0].tolist():
+                constant += log(factor) if factor > 0 else -inf
+        program.run(down and not self.tree.maximises)
+        self.last = program
+        evidence = float(program.evidence[0])
+        if not self._scaled and not SAFE < evidence < inf:
+            self._scaled = True
+            return self.run_one(places, down)
+        total = log(evidence) if evidence > 0 else -inf
+        program.logs = numpy.array([total + program.log_scale[0] + constant])
+        return program
+
+    def _fill_one(self, places: list[int], buffer: ndarray) -> None:
+        """The gathered entries of one observation: the flat places that they would have at zero, plus what each value moves them."""
+        if self._moves is None:
+            moves = numpy.zeros((self._gathered, len(self._names)), dtype=int)
+            for k in range(self._column.shape[1]):
+                moves[numpy.arange(self._gathered), self._column[self._owner, k]] += (
+                    self._stride[self._owner, k, 0] * self._width[self._owner, 0]
+                )
+            still = self._offset[:, 0] + (self._base[:, 0] * self._width[:, 0])[self._owner]
+            self._moves = still, moves
+        still, moves = self._moves
+        self._table.take(still + moves.dot(places), out=buffer, mode="clip")
 
     def runs(self, data: Data, down: bool = True) -> Iterator[tuple[slice, Propagation]]:
         """Run over the observations a batch at a time; each is to be read before the next is run."""

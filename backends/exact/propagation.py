@@ -86,8 +86,18 @@ class Propagation:
             self._divisor.append(self._safe[offset : offset + size].reshape(shape))
             offset += size
             self._lay_up(group)
-        roots = [g for g in tree.groups if g.separator == 0]
-        self._roots = [self.message[g.number] for g in roots]
+        # The messages of roots are numbers; their product is the evidence.
+        lengths = [len(g.scopes) * prod(g.shape[: g.separator]) for g in tree.groups]
+        ends = numpy.cumsum(lengths)
+        self._roots = numpy.array(
+            [
+                k
+                for g, e, n in zip(tree.groups, ends, lengths, strict=True)
+                if g.separator == 0
+                for k in range(e - n, e)
+            ],
+            dtype=int,
+        )
         self.evidence = numpy.ones(batch)
         self._marginals: dict[tuple[int, ...], ndarray] = {}
         wanted = list(dict.fromkeys(wanted))
@@ -306,10 +316,7 @@ class Propagation:
         self.log_scale[:] = 0.0
         for step in self._up:
             step()
-        self.evidence = numpy.ones(self.batch)
-        for root in self._roots:
-            for one in root:
-                self.evidence = self.evidence * one
+        self.evidence = self._flat.take(self._roots, axis=0).prod(axis=0)
         if down and self._down:
             numpy.maximum(self._flat, TINY, out=self._safe)
             for step in self._down:

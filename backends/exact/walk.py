@@ -19,7 +19,7 @@ from .network import Network
 from .prepared import Prepared
 from .tree import Group
 
-__all__ = ["draw", "most_probable", "values_of"]
+__all__ = ["decoded", "draw", "value_of", "values_of"]
 
 #: Numbers that one step of drawing holds at once.
 HELD = 2**22
@@ -55,20 +55,29 @@ def draw(
     return {v: states.get(v, single) for v in wanted}
 
 
-def most_probable(prepared: Prepared, data: Data) -> tuple[dict[int, ndarray], ndarray]:
-    """Maximising values of the variables that are maximised over, `(datasets,)` each, and the log of the joint there."""
-    states: dict[int, ndarray] = {}
-    result = prepared.run(data, down=False)
-    joints, count = prepared.last.joint, data.datasets
+def decoded(prepared: Prepared) -> tuple[dict[int, int], float]:
+    """Maximising positions of the variables that were maximised over, after an upward run for one observation, and the log of the
+    joint there."""
+    states: dict[int, int] = {}
+    program = prepared.last
     for group in reversed(prepared.tree.groups):
         if not group.kind:
             continue
-        members = list(range(len(group.scopes)))
-        tables = joints[group.number].reshape((len(members), -1, _residual(group), count))
-        rows = _rows(group, members, states, count)
-        at = tables[numpy.arange(len(members))[:, None], rows, :, numpy.arange(count)[None]]
-        _assign(group, members, at.argmax(axis=-1), states)
-    return states, result.log_evidence
+        held, shape = group.separator, group.shape
+        tables = program.joint[group.number]
+        for m, scope in enumerate(group.scopes):
+            at = tuple([states[v] for v in scope[:held]])
+            best = int(tables[(m, *at)].argmax())
+            for axis in range(len(shape) - 1, held - 1, -1):
+                best, states[scope[axis]] = divmod(best, shape[axis])
+    return states, float(program.logs[0])
+
+
+def value_of(network: Network, name: str, states: Mapping[int, int]) -> Tensor:
+    """The value of a node from the positions of its variables among their reachable values, `(*plates, *event)`."""
+    domain, grid = network.domains[name], network.grids[name]
+    places = [int(network.reach[v][states.get(v, 0)]) for v in network.variables(name)]
+    return domain[places[0]] if not grid else domain[torch.tensor(places).reshape(grid)]
 
 
 def values_of(network: Network, name: str, states: Mapping[int, ndarray]) -> Tensor:

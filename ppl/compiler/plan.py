@@ -88,6 +88,7 @@ class Plan:
     _solvers: dict[int, Solver] = field(default_factory=dict, repr=False)
     _gapped: dict[frozenset[str], Plan] = field(default_factory=dict, repr=False)
     _codes: dict[str, Mapping[Any, int]] = field(default_factory=dict, repr=False)
+    _coded: list[bool] = field(default_factory=list, repr=False)  # whether codes were asked for
 
     # -- running ---------------------------------------------------------------------------------
 
@@ -126,20 +127,30 @@ class Plan:
         return self._for(data)._run(data)
 
     def _quick(self, observation: Any, nan: str) -> Posterior | None:
-        """The posterior given plain values of plain finite nodes, which an exact solver looks up without any tensor; `None` for
-        whatever is not that plain, errors included."""
-        if not self._codes and len(self.routes) == 1 and 0 in self._solvers:
-            codes = getattr(self._solvers[0], "codes", None)
-            self._codes.update(codes() if codes is not None else {})
-        if not self._codes or len(observation) != len(self._codes):
-            return None
-        try:
-            places = {name: table[observation[name]] for name, table in self._codes.items()}
-        except (KeyError, TypeError):
+        """The posterior given plain values, without any tensor; `None` where that is not possible."""
+        places = self._places(observation)
+        if places is None:
             return None
         read = partial(self._read, dict(observation), nan, False)
         answers = self._solvers[0].at(places, read)  # type: ignore[attr-defined]
         return Posterior(self.model, answers, self.query.ask, self, read)
+
+    def _places(self, observation: Any) -> dict[str, int] | None:
+        """Plain values of plain finite nodes as places in their domains, for an exact solver; `None` for whatever is not that plain,
+        errors included."""
+        if not self._coded and len(self.routes) == 1 and self.routes[0].method == "exact":
+            self._coded.append(True)
+            self._codes.update(self._solver(0).codes())  # type: ignore[attr-defined]
+        if (
+            not self._codes
+            or not isinstance(observation, Mapping)
+            or len(observation) != len(self._codes)
+        ):
+            return None
+        try:
+            return {name: table[observation[name]] for name, table in self._codes.items()}
+        except (KeyError, TypeError):
+            return None
 
     def _read(self, observation: Any, nan: str, batch: bool) -> Data:
         graph, mechanism = self.model, self.query.mechanism
@@ -210,6 +221,9 @@ class Plan:
         Raises:
             AttributeError: If a route does not give it.
         """
+        places = None if observation is None else self._places(observation)
+        if places is not None:
+            return self._solvers[0].log_evidence_at(places)  # type: ignore[attr-defined]
         data = self._given(observation)
         plan = self._for(data)
         if any(route.method != "exact" for route in plan.routes):
@@ -227,9 +241,12 @@ class Plan:
 
         Prepared once and conditioned many times, like the posterior; it computes no marginals.
         """
+        names = tuple(of or self.query.ask)
+        places = None if observation is None else self._places(observation)
+        if places is not None and {*names} <= {*self.query.ask}:
+            return self._named(*self._solvers[0].most_probable_at(places, names))  # type: ignore[attr-defined]
         data = self._given(observation)
         plan = self._for(data)
-        names = tuple(of or self.query.ask)
         if any(route.method != "exact" for route in plan.routes) or not set(names) <= {
             *self.query.ask
         }:
@@ -242,8 +259,11 @@ class Plan:
                 found, log_prob = plan._solver(i).most_probable(data, mine)  # type: ignore[attr-defined]
                 values.update(found)
                 total += log_prob
-        labels = {n: s for n in names if (s := self.model[n].states)}
-        return MostProbable({name: values[name] for name in names}, total, labels)
+        return self._named({name: values[name] for name in names}, total)
+
+    def _named(self, values: Mapping[str, torch.Tensor], log_prob: float) -> MostProbable:
+        labels = {n: s for n in values if (s := self.model[n].states)}
+        return MostProbable(values, log_prob, labels)
 
     def _given(self, observation: Mapping[str, Any] | None) -> Data:
         if observation is not None:
