@@ -177,6 +177,43 @@ class Graph:
             sliced, *({c for name in side for c in copies[name]} for side in (left, right, known))
         )
 
+    def backdoor_sets(
+        self, cause: str, effect: str, measured: Iterable[str] | None = None
+    ) -> tuple[frozenset[str], ...]:
+        """Sets Z for which p(effect | do(cause)) = sum over z of p(effect | cause, z) p(z): Pearl's back-door criterion.
+
+        Args:
+            cause: What would be set.
+            effect: What is asked about.
+            measured: The nodes that may be adjusted for; by default all but latent and nuisance nodes, or all where there are no
+                others.
+
+        Returns:
+            The minimal sets, smallest first; an empty set means that nothing confounds, no set at all that this criterion cannot
+            help. Where more than 14 nodes could serve, one minimal set.
+
+        Raises:
+            QueryError: For unknown nodes, or chains.
+        """
+        from .adjustment import backdoor_sets
+
+        return backdoor_sets(self, cause, effect, measured)
+
+    def frontdoor_sets(
+        self, cause: str, effect: str, measured: Iterable[str] | None = None
+    ) -> tuple[frozenset[str], ...]:
+        """Sets M through which all of the effect goes, p(effect | do(cause)) = sum over m of p(m | cause) times the sum over x of
+        p(effect | x, m) p(x): Pearl's front-door criterion.
+
+        Arguments and errors are those of `backdoor_sets`.
+
+        Returns:
+            The minimal sets, smallest first.
+        """
+        from .adjustment import frontdoor_sets
+
+        return frontdoor_sets(self, cause, effect, measured)
+
     def _sliced(self) -> networkx.DiGraph:
         """The DAG with enough slices of each chain that every blocked or open path shows."""
         import networkx

@@ -456,11 +456,9 @@ def reading(cases: list[Case]) -> None:
     for case in cases:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{case.name}.bif"
-            raw = (
-                gzip.open(case.path, "rb").read()
-                if case.path.suffix == ".gz"
-                else case.path.read_bytes()
-            )
+            raw = case.path.read_bytes()
+            if case.path.suffix == ".gz":
+                raw = gzip.decompress(raw)
             path.write_bytes(raw)
             mine = statistics.median(clock(ppl.read, path)[1] for _ in range(3))
             theirs = agrum = None

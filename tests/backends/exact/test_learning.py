@@ -139,10 +139,10 @@ def test_data_frames_with_gaps_labels_and_constant_columns():
         weather(), pandas.DataFrame({"sky": [None] * 4, "river": ["low", "mid", "high", "low"]})
     )
     assert abs(sum(hidden.table("sky")) - 1) < 1e-12
-    with pytest.raises(ppl.QueryError, match="'river' has no state 'lo'. Did you mean 'low'"):
+    with pytest.raises(ppl.QueryError, match=r"'river' has no state 'lo'\. Did you mean 'low'"):
         ppl.fit(weather(), {"river": ["lo"]})
     with pytest.raises(
-        ppl.QueryError, match="a column 'rivers', which weather has not. Did you mean 'river'"
+        ppl.QueryError, match=r"a column 'rivers', which weather has not\. Did you mean 'river'"
     ):
         ppl.fit(weather(), {"rivers": ["low"]})
     with pytest.raises(ppl.QueryError, match="nothing in the data"):
