@@ -13,6 +13,7 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
+from ppl.graph import Node
 from ppl.mechanism import Data
 from ppl.posterior import Answer, Certificate, TableMarginal
 
@@ -79,6 +80,17 @@ class ExactAnswers(Sequence):
         """The values of a node."""
         return self.prepared.network.domains[name]
 
+    def shown(self, name: str) -> tuple[Node, Tensor, tuple[int, int] | None]:
+        """A node, its domain, and where its probabilities lie if it is one variable that can reach all of its values."""
+        known = self.prepared.shown
+        if name not in known:
+            network = self.prepared.network
+            span = None if network.grids[name] else self.prepared.spans.get((network.first[name],))
+            if span is not None and span[1] - span[0] != len(network.domains[name]):
+                span = None
+            known[name] = self.solver.query.graph[name], network.domains[name], span
+        return known[name]
+
     def probs(self, name: str, which: Any) -> ndarray:
         """Probabilities for some of the observations, `(datasets, *plates, cardinality)`."""
         network, marginals = self.prepared.network, self.result.marginals
@@ -128,17 +140,13 @@ class ExactAnswer(Answer):
         return self._answers.data.one(self._dataset)
 
     def marginal(self, name: str) -> TableMarginal:
-        node = self._query.graph[name]
-        i = self._dataset
-        if not node.plates:
-            found = self._answers.result.marginals.at((self._network.first[name],), i)
-            if found is not None and len(found) == len(self._answers.domain(name)):
-                domain = self._answers.domain(name)
-                return TableMarginal(name, domain, torch.from_numpy(found), (), node.states)
-        probs = self._answers.probs(name, slice(i, i + 1))[0]
-        return TableMarginal(
-            name, self._answers.domain(name), torch.from_numpy(probs), node.plates, node.states
-        )
+        answers, i = self._answers, self._dataset
+        node, domain, span = answers.shown(name)
+        if span is not None:
+            probs = answers.result.marginals.flat[span[0] : span[1], i]
+        else:
+            probs = answers.probs(name, slice(i, i + 1))[0]
+        return TableMarginal(name, domain, torch.from_numpy(probs), node.plates, node.states)
 
     def joint(self, cells: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[list[Tensor], Tensor]:
         network = self._network

@@ -294,7 +294,7 @@ class Propagated:
     def _placed(self) -> dict[int, list]:
         """For each group: the bundles whose families lie in its cliques, over which axes, in which of them, at which entries."""
         found: dict[int, list] = {}
-        for group in self.prepared.tree.groups:
+        for group in self.prepared.tree(False).groups:
             for operand in group.operands:
                 i = operand.source
                 if operand.message or i not in self.mine or i in self.mixed:
@@ -327,7 +327,7 @@ class Propagated:
                 )
             total += float(program.logs @ weights)
             for number, places in self._places.items():
-                group = prepared.tree.groups[number]
+                group = program.tree.groups[number]
                 flat = program.belief[number].reshape((len(group.scopes), group.cells, -1))
                 share = weights / flat.sum(axis=1)
                 mass = numpy.matmul(flat, share[..., None]).reshape(

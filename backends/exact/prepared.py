@@ -23,6 +23,8 @@ RUN = 2**18
 LONGEST = 512
 #: Measured on one core: what a step costs beside its cells, and a cell in both passes, in nanoseconds.
 STEP, CELL = 6000, 5
+#: A clique joins its parent where this costs no more cells than so many, for one observation: fewer steps.
+SPARE = 100
 #: Trees with fewer groups than this are not tried again with an order of few rounds.
 MANY = 48
 
@@ -96,11 +98,10 @@ class Prepared:
         if order is None:
             order = elimination(self.scopes, self.sizes, last=maximise)
         self.order = order
-        self.tree = Tree(order, self.sizes, sources, maximise)
-        if len(self.tree.groups) > MANY and not maximise:
-            other = Tree(rounds(self.scopes, self.sizes), self.sizes, sources)
-            self.tree = min(self.tree, other, key=predicted)
+        self.sources, self.maximise = sources, maximise
+        self._trees: dict[bool, Tree] = {}
         self._programs: dict[tuple[int, bool], Propagation] = {}
+        self.shown: dict = {}  # what answers show of each node
         self._moves: tuple[ndarray, ndarray] | None = None
         self._scaled = False
         self._still = self._fixed()
@@ -190,12 +191,24 @@ class Prepared:
                 found.append(b.table[b.base[0]])  # type: ignore[index]
         return found
 
+    def tree(self, single: bool) -> Tree:
+        """The junction tree, for one observation or for batches: with one, steps cost more than cells, and small cliques are joined."""
+        if single not in self._trees:
+            spare = SPARE if single else 0
+            tree = Tree(self.order, self.sizes, self.sources, self.maximise, spare)
+            if len(tree.groups) > MANY and not self.maximise:
+                order = rounds(self.scopes, self.sizes)
+                other = Tree(order, self.sizes, self.sources, spare=spare)
+                tree = min(tree, other, key=predicted)
+            self._trees[single] = tree
+        return self._trees[single]
+
     def program(self, batch: int, scaled: bool) -> Propagation:
         """The arithmetic for batches of this length."""
         key = batch, scaled
         if key not in self._programs:
             program = Propagation(
-                self.tree,
+                self.tree(batch == 1 and not self.learning),
                 self._still,
                 self.wanted,
                 batch,
@@ -252,7 +265,7 @@ class Prepared:
             self._fill_one([places[name] for name in self._names], program.buffer[:, 0])
             for factor in program.buffer[: self.constants, 0].tolist():
                 constant += log(factor) if factor > 0 else -inf
-        program.run(down and not self.tree.maximises)
+        program.run(down and not self.maximise)
         self.last = program
         evidence = float(program.evidence[0])
         if not self._scaled and not SAFE < evidence < inf:
@@ -278,7 +291,9 @@ class Prepared:
     def runs(self, data: Data, down: bool = True) -> Iterator[tuple[slice, Propagation]]:
         """Run over the observations a batch at a time; each is to be read before the next is run."""
         positions, count = self.network.positions(data), data.datasets
-        batch = 1 if count == 1 else max(min(RUN // max(self.tree.cells, 1), LONGEST, count), 1)
+        batch = 1
+        if count > 1:
+            batch = max(min(RUN // max(self.tree(False).cells, 1), LONGEST, count), 1)
         loose = [(i, *self._outside(i, data, positions)) for i in self.loose]
         where = self._where(positions, count)
         for start in range(0, count, batch):
@@ -308,7 +323,7 @@ class Prepared:
         while True:
             program = self.program(size, self._scaled)
             constant = self._fill(program, part, where, loose)
-            program.run(down and not self.tree.maximises)
+            program.run(down and not self.maximise)
             self.last = program
             evidence = program.evidence
             if not self._scaled and not (evidence.min() > SAFE and evidence.max() < numpy.inf):

@@ -88,6 +88,7 @@ class Tree:
         sizes: The cardinality of each variable, by number.
         sources: The factors.
         maximise: The variables that are maximised over instead of summed out; the order has them last.
+        spare: A clique joins its parent where this makes no more than so many cells in addition.
     """
 
     def __init__(
@@ -96,10 +97,13 @@ class Tree:
         sizes: Sequence[int],
         sources: Sequence[Source],
         maximise: frozenset[int] = frozenset(),
+        spare: int = 0,
     ):
         self.sizes, self.sources, self.maximises = sizes, sources, bool(maximise)
         self._position = position = {v: i for i, v in enumerate(order.order)}
         cliques, parents, home = self._cliques(order, maximise)
+        if spare:
+            cliques, parents, home = self._joined(cliques, parents, home, spare)
         self.scopes = cliques
         self.groups: list[Group] = []
         #: By clique, its group and its place in it.
@@ -147,6 +151,39 @@ class Tree:
         self._separators = separators
         self._residual_kind = [int(buckets[h][0] in maximise) for h in sorted(set(home))]
         return [clique[h] for h in sorted(set(home))], parents, [number[h] for h in home]
+
+    def _joined(self, cliques, parents, home, spare):
+        """With small cliques joined to their parents: fewer steps for a few cells more."""
+        position, sizes = self._position, self.sizes
+        scopes = [set(c) for c in cliques]
+        cells = [prod([sizes[v] for v in c]) for c in cliques]
+        into = list(range(len(cliques)))
+        # Children come before their parents, as the buckets do.
+        for k in sorted(range(len(cliques)), key=lambda k: position[cliques[k][-1]]):
+            p = parents[k]
+            while p >= 0 and into[p] != p:
+                p = into[p]
+            if p < 0 or self._residual_kind[k] != self._residual_kind[p]:
+                continue
+            union = scopes[k] | scopes[p]
+            size = prod([sizes[v] for v in union])
+            if size - cells[k] - cells[p] <= spare:
+                into[k], scopes[p], cells[p] = p, union, size
+
+        def final(k):
+            while into[k] != k:
+                k = into[k]
+            return k
+
+        left = [k for k in range(len(cliques)) if into[k] == k]
+        number = {k: i for i, k in enumerate(left)}
+        self._separators = [self._separators[k] for k in left]
+        self._residual_kind = [self._residual_kind[k] for k in left]
+        return (
+            [tuple(sorted(scopes[k], key=position.__getitem__, reverse=True)) for k in left],
+            [-1 if parents[k] < 0 else number[final(parents[k])] for k in left],
+            [number[final(k)] for k in home],
+        )
 
     def _gather(self, parents, maximise):
         """Groups by height, shape and operands."""

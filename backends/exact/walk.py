@@ -31,7 +31,7 @@ def draw(
     """Exact joint draws of some variables given one observation, `(n,)` positions each."""
     prepared.run(data, down=False)
     joints = prepared.last.joint
-    tree, rng = prepared.tree, numpy.random.default_rng(seed)
+    tree, rng = prepared.last.tree, numpy.random.default_rng(seed)
     free = [v for v in wanted if prepared.sizes[v] > 1]
     needed = _above(prepared, free)
     states: dict[int, ndarray] = {}
@@ -60,7 +60,7 @@ def decoded(prepared: Prepared) -> tuple[dict[int, int], float]:
     joint there."""
     states: dict[int, int] = {}
     program = prepared.last
-    for group in reversed(prepared.tree.groups):
+    for group in reversed(program.tree.groups):
         if not group.kind:
             continue
         held, shape = group.separator, group.shape
@@ -89,7 +89,7 @@ def values_of(network: Network, name: str, states: Mapping[int, ndarray]) -> Ten
 
 def _above(prepared: Prepared, wanted: Sequence[int]) -> dict[int, list[int]]:
     """By group, the cliques that hold a wanted variable, and those above them."""
-    tree = prepared.tree
+    tree = prepared.last.tree
     found: dict[int, set[int]] = {}
     stack = [tree.place_of((v,)) for v in wanted]
     while stack:
