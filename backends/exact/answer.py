@@ -50,9 +50,9 @@ class ExactAnswers(Sequence):
     @property
     def data(self) -> Data:
         """The observations."""
-        if not isinstance(self._data, Data):
+        if callable(self._data):
             self._data = self._data()
-        return self._data
+        return self._data  # type: ignore[return-value]
 
     def __len__(self) -> int:
         return len(self.result.log_evidence)

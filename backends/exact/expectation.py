@@ -186,9 +186,9 @@ class Enumerated:
         easy[self.hard] = False
         self._still = numpy.zeros(self.vector.size)
         for scope, widths, base in zip(self.scopes, self.strides, self.bases, strict=True):
-            rows = (self.there[:, scope].all(axis=1) & easy).nonzero()[0]
-            entry = base + self.values[rows[:, None], scope] @ numpy.array(widths)
-            self._still += numpy.bincount(entry, weights[rows], minlength=self.vector.size)
+            full = (self.there[:, scope].all(axis=1) & easy).nonzero()[0]
+            entry = self.values[full[:, None], scope] @ numpy.array(widths) + base
+            self._still += numpy.bincount(entry, weights[full], minlength=self.vector.size)
         #: By number of factors: look-ups `(factors, cells)`, first cell of each component, its owner's number by cell, weights, rows.
         self._groups: list[tuple[ndarray, ndarray, ndarray, ndarray, ndarray]] = []
         gathered: dict[int, list[tuple[ndarray, ndarray, ndarray]]] = {}

@@ -235,8 +235,9 @@ class Prepared:
             start = self._inside[i]
             self._table[start : start + table.size] = table.reshape(-1)
         elif self.bundles[i].source.shape:
-            base = self.bundles[i].base
-            self._still[i][...] = table[base[0, : len(self._still[i])]]  # type: ignore[index]
+            base, still = self.bundles[i].base, self._still[i]
+            assert still is not None
+            still[...] = table[base[0, : len(still)]]
 
     # -- running ---------------------------------------------------------------------------------
 

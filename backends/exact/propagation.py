@@ -237,17 +237,16 @@ class Propagation:
         ratio = numpy.empty_like(divisor)
         tail = [1] * (len(group.shape) - group.separator)
         spread = ratio.reshape((*ratio.shape[:-1], *tail, ratio.shape[-1]))
-        above: dict[int, list[int]] = {}
-        for m, parent in enumerate(group.parents):
-            above.setdefault(parent[0], []).append(m)  # type: ignore[index]
-        pieces = []
-        for number, members in above.items():
-            out = self._output[number]
-            at = [group.parents[m][1] for m in members]  # type: ignore[index]
-            clique = self.tree.groups[number].scopes[at[0]]
-            axes = tuple(clique.index(v) for v in group.scopes[members[0]][: group.separator])
-            found: ndarray = out[axes]
-            pieces.append((found, members, at))
+        # Cliques of one group may hang on different axes of their parents.
+        above: dict[tuple, list[int]] = {}
+        for m, (number, at) in enumerate(group.parents):  # type: ignore[misc]
+            clique = self.tree.groups[number].scopes[at]
+            axes = tuple([clique.index(v) for v in group.scopes[m][: group.separator]])
+            above.setdefault((number, axes), []).append(m)
+        pieces = [
+            (self._output[number][axes], members, [group.parents[m][1] for m in members])  # type: ignore[index]
+            for (number, axes), members in above.items()
+        ]
         if len(pieces) == 1 and len(pieces[0][1]) == 1:
             found, _, at = pieces[0]
             seen = found[at[0] : at[0] + 1].reshape(divisor.shape)
