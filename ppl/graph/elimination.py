@@ -28,6 +28,8 @@ HUB = 128
 CHEAP, NEAR = 2**13, 4
 #: Cells that one more search has to be able to save for each variable to be worth its while.
 WORTH = 2**13
+#: Beyond this many cells no search will make an order that can be paid for.
+HOPELESS = 2**36
 #: Searches with ties broken at random.
 TRIALS = 16
 
@@ -90,7 +92,7 @@ def elimination(
     if best.cells <= max(CHEAP, NEAR * graph.held):
         return best
     best = min(best, graph.greedy("min-weight"), key=_cells)
-    worth = best.cells // (WORTH * len(graph.near))
+    worth = best.cells // (WORTH * len(graph.near)) if best.cells < HOPELESS else 0
     if worth:
         best = min(best, graph.greedy("weighted min-fill"), key=_cells)
     for trial in range(min(TRIALS, worth)):
