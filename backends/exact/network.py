@@ -211,9 +211,12 @@ class Network:
         for family in self.families:
             name = family.node.name
             if name in self.first:
-                if family.members is ZERO and self.tables.positive(family.node):
-                    found[self.first[name]] = full[name]
-                    continue
+                if family.members is ZERO and self.tables.onto(family.node):
+                    # Every value can be reached, if every value of the parents can.
+                    parents = [s.edge.source for s in family.slots if s.edge.source in self.first]
+                    if all(found[self.first[p]] is full[p] for p in parents):
+                        found[self.first[name]] = full[name]
+                        continue
                 numbers = (family.members + self.first[name]).tolist()
                 if self._probabilities(family).min() > 0:
                     for v in numbers:
@@ -326,8 +329,12 @@ class Network:
             stride *= table.shape[axis]
         source = Source([tuple(scope)], tuple(shape))
         turn = (*seen, *rest)
-        bundle = Bundle(family, ZERO, source, None, NOTHING, tuple(terms), tuple(blocks), turn)
-        return replace(bundle, table=bundle.arranged(table))
+        turned = table.transpose(turn)
+        for axis, block in enumerate(blocks, start=len(seen)):
+            if len(block) < turned.shape[axis]:
+                turned = turned.take(block, axis=axis)
+        turned = numpy.ascontiguousarray(turned).reshape((-1, *shape))
+        return Bundle(family, ZERO, source, turned, NOTHING, tuple(terms), tuple(blocks), turn)
 
     def _bundle(self, family, which, scopes, free, own) -> Iterator[Bundle]:
         reach = self.reach

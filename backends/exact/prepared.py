@@ -27,6 +27,8 @@ STEP, CELL = 6000, 5
 SPARE = 100
 #: Trees with fewer groups than this are not tried again with an order of few rounds.
 MANY = 48
+#: Only where so many factors are alike can an order of few rounds work on many at once.
+ALIKE = 16
 
 
 class Marginals:
@@ -196,7 +198,8 @@ class Prepared:
         if single not in self._trees:
             spare = SPARE if single else 0
             tree = Tree(self.order, self.sizes, self.sources, self.maximise, spare)
-            if len(tree.groups) > MANY and not self.maximise:
+            alike = any(len(b.which) > ALIKE for b in self.bundles)
+            if alike and len(tree.groups) > MANY and not self.maximise:
                 order = rounds(self.scopes, self.sizes)
                 other = Tree(order, self.sizes, self.sources, spare=spare)
                 tree = min(tree, other, key=predicted)

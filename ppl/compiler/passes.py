@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..errors import QueryError, closest
-from ..graph import Graph
-from ..mechanism import Data, Mechanism
+from ..graph import Graph, Node
+from ..mechanism import Data, Facts, Mechanism
 from .query import Query
 
 __all__ = ["Pruned", "check_observation", "merged", "prune", "resolve_ask", "split"]
@@ -90,6 +90,8 @@ def check_observation(graph: Graph, mechanism: Mechanism, data: Data) -> Data:
     observed = dict(data.observed)
     for name, value in observed.items():
         node, facts = graph[name], mechanism.facts[name]
+        if _plainly_inside(value, node, facts):
+            continue
         event = tuple(value.shape[1 + len(node.axes) :])
         if event != facts.event_shape:
             raise QueryError(
@@ -130,6 +132,16 @@ def check_observation(graph: Graph, mechanism: Mechanism, data: Data) -> Data:
                 f"'{name}' has {len(node.states)} states, numbered from 0; it was observed as {int(shown.max())}."
             )
     return replace(data, observed=observed)
+
+
+def _plainly_inside(value: torch.Tensor, node: Node, facts: Facts) -> bool:
+    """Whether this is one whole number of a node with finitely many, and among them: then nothing else need be looked at."""
+    if value.shape != (1,) or not facts.finite or facts.event_shape or value.is_floating_point():
+        return False
+    low, high = (getattr(facts.support, name, None) for name in ("lower_bound", "upper_bound"))
+    if not isinstance(low, int) or not isinstance(high, int):
+        return False
+    return low <= int(value) <= high and (node.states is None or int(value) < len(node.states))
 
 
 def _fixed(support) -> bool:

@@ -20,6 +20,10 @@ from .soft import Belief, Likelihood
 __all__ = ["Data", "read_data"]
 
 
+#: The mask of one plain value that is there.
+THERE = torch.ones(1, dtype=torch.bool)
+
+
 @dataclass(frozen=True, eq=False)
 class Data:
     """Values of nodes, ready for the engines.
@@ -123,6 +127,10 @@ def read_data(
             kind = beliefs if isinstance(value, Belief) else likelihoods
             kind[name] = _weights(graph, node, value, known)
             continue
+        if not lead and not node.axes and not node.is_input and _plain(node, value):
+            code = value if isinstance(value, int) else node.states.index(value)  # type: ignore[union-attr]
+            observed[name], present[name] = torch.tensor([int(code)]), THERE
+            continue
         tensor, there = _read(node, value, nan, lead)
         if not lead:
             tensor, there = tensor.unsqueeze(0), there.unsqueeze(0)
@@ -145,6 +153,13 @@ def read_data(
     _check_columns(graph, columns, known)
     found = {k: v[0] for k, v in known.items()}
     return Data(observed, present, inputs, columns, found, likelihoods, beliefs, datasets)
+
+
+def _plain(node: Node, value: Any) -> bool:
+    """Whether a value is one whole number or a label that the node has."""
+    if isinstance(value, str):
+        return node.states is not None and value in node.states
+    return type(value) in (int, bool) and -(2**62) < value < 2**62
 
 
 def _weights(graph: Graph, node: Node, value: Likelihood, known: dict) -> Tensor:

@@ -30,6 +30,10 @@ class Lookup:
         self.table = numpy.array(table, dtype=numpy.float64)
         self.table.flags.writeable = False
         self.positive = bool(self.table.min() > 0)
+        #: Whether every value is possible for some parents.
+        self.onto = self.positive or bool(
+            (self.table > 0).reshape((-1, self.table.shape[-1])).any(axis=0).all()
+        )
         self.domains = tuple(domains) or (None,) * (self.table.ndim - 1)
         self._places = [
             None if values is None else {value: i for i, value in enumerate(values)}

@@ -98,6 +98,8 @@ class Tables:
             NotFinite: If they are not a finite set.
             TooLarge: If finding them takes too many calls.
         """
+        if name not in self._domains and self._plain_domain(name):
+            self._domains[name] = self._values(self.graph[name], "body")
         if name not in self._domains:
             group = next(g for g in self.graph.strata if name in g)
             if len(group) == 1 and not self.graph[name].lags:
@@ -107,6 +109,10 @@ class Tables:
             if name not in self._domains:
                 raise NotFinite(f"'{name}' takes values that only the data know")
         return self._domains[name]
+
+    def _plain_domain(self, name: str) -> bool:
+        node = self.graph[name]
+        return node.body is not None and isinstance(node.body.function, Lookup) and not node.lags
 
     def _chain_domains(self, group: tuple[str, ...]) -> None:
         """Values reachable along a chain: those of the start, then of every step, until nothing new appears."""
@@ -207,9 +213,9 @@ class Tables:
         """Whether a node is a look-up in no plate."""
         return not node.plates and node.start is None and self._is_lookup(node, "body")
 
-    def positive(self, node: Node) -> bool:
-        """Whether a look-up has no zeros."""
-        return node.body.function.positive  # type: ignore[union-attr]
+    def onto(self, node: Node) -> bool:
+        """Whether a look-up gives every value for some of its parents' values."""
+        return node.body.function.onto  # type: ignore[union-attr]
 
     def _is_lookup(self, node: Node, part: str) -> bool:
         """Whether the body is a table that need not be called."""
@@ -233,6 +239,8 @@ class Tables:
         lookup: Any = body.function  # type: ignore[union-attr]
         table = lookup.table
         for axis, (edge, values) in enumerate(zip(body.parents, lookup.domains, strict=True)):  # type: ignore[union-attr]
+            if values is None and self._counts(edge.source, table.shape[axis]):
+                continue
             domain = self.domain(edge.source).tolist()
             known = list(range(table.shape[axis])) if values is None else list(values)
             if domain != known:
@@ -241,6 +249,12 @@ class Tables:
                     raise NotFinite(f"'{node.name}' has no row for {edge.source} = {strange[0]}")
                 table = table.take([known.index(v) for v in domain], axis=axis)
         return table[None]
+
+    def _counts(self, name: str, size: int) -> bool:
+        """Whether a node is known to take the values 0, 1, … of a table's axis."""
+        body = self.graph[name].body
+        function = None if body is None or self.graph[name].start else body.function
+        return isinstance(function, Lookup) and function.table.shape[-1] == size
 
     def domain_of_parents(self, node: Node) -> None:
         """Complete the domains of a chain before its tables are used."""

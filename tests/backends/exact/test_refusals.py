@@ -114,7 +114,7 @@ def test_a_wide_network_is_refused_before_anything_is_allocated():
     verdict = next(v for v in plan.routes[0].verdicts if v.method == "exact")
     assert not verdict.able
     assert "2^27 is the limit" in verdict.reason
-    with pytest.raises(ppl.QueryError, match="cells='many'|a budget is positive"):
+    with pytest.raises(ppl.QueryError, match="a budget is positive"):
         ppl.Budget(cells=0)
 
 
@@ -158,7 +158,7 @@ def test_beliefs_that_cannot_hold_are_refused():
     model = ppl.Model("m")
     model.latent(lambda: Bernoulli(0.5), name="a")
     model.deterministic(lambda a: 1 - a, name="b")
-    with pytest.raises(ppl.ImpossibleError, match="cannot all hold|contradict"):
+    with pytest.raises(ppl.ImpossibleError, match=r"cannot all hold|contradict"):
         ppl.infer(model, {"a": ppl.Belief([0.5, 0.5]), "b": ppl.Belief([0.9, 0.1])}, of=["a"])
     never = ppl.Model("never")
     never.latent(lambda: Categorical([1.0, 0.0]), name="a")
