@@ -28,6 +28,9 @@ TINY = 1e-300
 #: The largest matrix that sums a clique to all its outputs at once, in entries.
 MATRIX = 2**13
 
+#: In a clique of more cells than this the order of its products matters.
+LARGE = 2**10
+
 Step = Callable[[], object]
 
 
@@ -166,6 +169,8 @@ class Propagation:
                 views.append(view)
         if still is not None:
             views.insert(0, still)
+        if joint.size > LARGE:
+            views = self._paired(views)
         if len(views) >= 2:
             self._up.append(_multiply(views[0], views[1], joint))
             rest = views[2:]
@@ -188,6 +193,22 @@ class Propagation:
         if self.scaled:
             self._up.append(_scale(self.message[group.number], joint, self))
 
+    def _paired(self, views: list[ndarray]) -> list[ndarray]:
+        """Small operands of a large clique multiplied with one another first, so that few passes go over the whole clique."""
+        views = list(views)
+        while len(views) > 2:
+            sizes = {
+                (i, j): prod(numpy.broadcast_shapes(views[i].shape, views[j].shape))
+                for i in range(len(views))
+                for j in range(i)
+            }
+            i, j = min(sizes, key=sizes.__getitem__)
+            a, b = views[i], views[j]
+            out = numpy.empty(numpy.broadcast_shapes(a.shape, b.shape))
+            self._up.append(_multiply(a, b, out))
+            views = [v for k, v in enumerate(views) if k not in (i, j)] + [out]
+        return views
+
     def _reduce(self, group: Group, joint: ndarray, out: ndarray) -> None:
         if group.kind:
             self._up.append(lambda: numpy.maximum.reduce(joint, axis=1, out=out))
@@ -203,7 +224,7 @@ class Propagation:
         tree = self.tree
         homes: dict[int, list[tuple[int, ...]]] = {}
         for v in wanted:
-            homes.setdefault(tree.place_of(v)[0], []).append(v)
+            homes.setdefault(tree.shown_in(v)[0], []).append(v)
         #: By group, sums of its belief by the axes that are left, `(cliques, cells, batch)`.
         self._output: dict[int, dict[tuple[int, ...], ndarray]] = {}
         needed = self._needed(homes)
@@ -274,7 +295,7 @@ class Propagation:
         spans = [o.axes for o in group.operands if o.message and o.source in needed]
         places: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
         for v in wanted:
-            scope = group.scopes[self.tree.place_of(v)[1]]
+            scope = group.scopes[self.tree.shown_in(v)[1]]
             places.setdefault(tuple([scope.index(u) for u in v]), []).append(v)
         axes = list(dict.fromkeys([*spans, *places]))
         if not axes:
@@ -306,7 +327,7 @@ class Propagation:
         self._output[group.number] = targets
         for spec, variables in places.items():
             for v in variables:
-                self._marginals[v] = targets[spec][self.tree.place_of(v)[1]]
+                self._marginals[v] = targets[spec][self.tree.shown_in(v)[1]]
 
     # -- running ---------------------------------------------------------------------------------
 

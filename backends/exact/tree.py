@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 import numpy
@@ -243,6 +244,22 @@ class Tree:
     def place_of(self, variables: Sequence[int]) -> tuple[int, int]:
         """The group that holds variables which share a factor, and the clique's place in it."""
         return self.place[self.home[min(variables, key=self._position.__getitem__)]]
+
+    def shown_in(self, variables: Sequence[int]) -> tuple[int, int]:
+        """The smallest clique from which the joint marginal of variables that share a factor can be read, as `place_of`."""
+        if len(variables) > 1:
+            return self.place_of(variables)
+        return self.place[self._narrow[variables[0]]]
+
+    @cached_property
+    def _narrow(self) -> dict[int, int]:
+        """By variable, the smallest clique that holds it."""
+        cells = [prod([self.sizes[v] for v in scope]) for scope in self.scopes]
+        found: dict[int, int] = {}
+        for k in sorted(range(len(cells)), key=cells.__getitem__, reverse=True):
+            for v in self.scopes[k]:
+                found[v] = k
+        return found
 
     @property
     def cells(self) -> int:
