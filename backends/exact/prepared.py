@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from math import inf, log, prod
+from typing import Any
 
 import numpy
 from numpy import ndarray
@@ -11,6 +13,7 @@ from numpy import ndarray
 from ppl.graph import Elimination, elimination, rounds
 from ppl.mechanism import Data
 
+from .contraction import Contraction, Path, worth
 from .network import Network
 from .propagation import SAFE, Propagation
 from .tree import Tree
@@ -25,6 +28,8 @@ LONGEST = 512
 STEP, CELL = 6000, 5
 #: A clique joins its parent where this costs no more cells than so many, for one observation: fewer steps.
 SPARE = 100
+#: Trees with more cells than this are compared with contraction; there a cell takes longer, in nanoseconds.
+WIDE, WIDE_CELL = 2**19, 9
 #: Trees with fewer groups than this are not tried again with an order of few rounds.
 MANY = 48
 #: Only where so many factors are alike can an order of few rounds work on many at once.
@@ -73,6 +78,7 @@ class Prepared:
         order: The elimination order, if it is known already.
         maximise: Variables that are maximised over, after all others are summed out.
         learning: Whether tables will be changed, and the belief of every clique is wanted.
+        walking: Whether the tree's tables are wanted, to walk down it.
     """
 
     def __init__(
@@ -82,8 +88,9 @@ class Prepared:
         order: Elimination | None = None,
         maximise: frozenset[int] = frozenset(),
         learning: bool = False,
+        walking: bool = False,
     ):
-        self.network, self.learning = network, learning
+        self.network, self.learning, self.walking = network, learning, walking
         self.bundles = network.bundles
         self.sizes = network.sizes()
         self.wanted = [v for v in wanted if all(self.sizes[u] > 1 for u in v)]
@@ -102,8 +109,9 @@ class Prepared:
         self.order = order
         self.sources, self.maximise = sources, maximise
         self._trees: dict[bool, Tree] = {}
-        self._programs: dict[tuple[int, bool], Propagation] = {}
+        self._programs: dict[tuple[int, bool], Propagation | Contraction] = {}
         self.shown: dict = {}  # what answers show of each node
+        self.last: Any = None  # the program of the last run
         self._moves: tuple[ndarray, ndarray] | None = None
         self._scaled = False
         self._still = self._fixed()
@@ -206,9 +214,25 @@ class Prepared:
             self._trees[single] = tree
         return self._trees[single]
 
-    def program(self, batch: int, scaled: bool) -> Propagation:
+    @cached_property
+    def _path(self) -> Path | None:
+        """How to contract, where one observation takes less time that way than through the tree."""
+        tree = self.tree(True)
+        if tree.cells < WIDE or self.learning or self.maximise or self.walking:
+            return None
+        joint = [v for v in self.wanted if len(v) > 1]
+        scopes = [scope for s in self.sources for scope in s.scopes if scope]
+        if any(not any(set(v) <= set(scope) for scope in scopes) for v in joint):
+            return None
+        return worth(scopes, self.sizes, WIDE_CELL * tree.cells)
+
+    def program(self, batch: int, scaled: bool) -> Propagation | Contraction:
         """The arithmetic for batches of this length."""
         key = batch, scaled
+        if key not in self._programs and batch == 1 and not scaled and self._path is not None:
+            self._programs[key] = Contraction(
+                self.sources, self._still, self.wanted, self._path, self._buffers(1)
+            )
         if key not in self._programs:
             program = Propagation(
                 self.tree(batch == 1 and not self.learning),
@@ -261,7 +285,7 @@ class Prepared:
         flat = program.marginals() if self.spans and down else numpy.empty((0, 1))
         return Result(program.logs, Marginals(self.spans, flat))
 
-    def run_one(self, places: Mapping[str, int], down: bool) -> Propagation:
+    def run_one(self, places: Mapping[str, int], down: bool) -> Any:
         """What `_run` does, for one observation of plain nodes."""
         program = self.program(1, self._scaled)
         constant = self._constant
@@ -292,7 +316,7 @@ class Prepared:
         still, moves = self._moves
         self._table.take(still + moves.dot(places), out=buffer, mode="clip")
 
-    def runs(self, data: Data, down: bool = True) -> Iterator[tuple[slice, Propagation]]:
+    def runs(self, data: Data, down: bool = True) -> Iterator[tuple[slice, Any]]:
         """Run over the observations a batch at a time; each is to be read before the next is run."""
         positions, count = self.network.positions(data), data.datasets
         batch = 1
@@ -322,7 +346,7 @@ class Prepared:
         allowed = self.network.allowed(bundle, data, positions)
         return allowed.reshape((len(allowed), *bundle.source.shape, data.datasets)), 0.0
 
-    def _run(self, part: slice, where, loose, down: bool) -> Propagation:
+    def _run(self, part: slice, where, loose, down: bool) -> Any:
         size = part.stop - part.start
         while True:
             program = self.program(size, self._scaled)
@@ -338,7 +362,7 @@ class Prepared:
                 program.logs = numpy.log(evidence) + program.log_scale + constant
             return program
 
-    def _fill(self, program: Propagation, part: slice, where, loose) -> ndarray | float:
+    def _fill(self, program: Any, part: slice, where, loose) -> ndarray | float:
         """Put the observations into the program's sources; the log of what is no variable's."""
         constant: ndarray | float = self._constant
         if self._gathered:

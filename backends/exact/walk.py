@@ -29,6 +29,8 @@ def draw(
     prepared: Prepared, data: Data, wanted: Sequence[int], n: int, seed: int
 ) -> dict[int, ndarray]:
     """Exact joint draws of some variables given one observation, `(n,)` positions each."""
+    if not hasattr(prepared.last, "joint"):
+        prepared = Prepared(prepared.network, prepared.wanted, prepared.order, walking=True)
     prepared.run(data, down=False)
     joints = prepared.last.joint
     tree, rng = prepared.last.tree, numpy.random.default_rng(seed)

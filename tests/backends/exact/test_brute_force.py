@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import ppl
+from backends.exact import contraction, prepared
 
 from .brute import Brute
 
@@ -25,6 +26,30 @@ def test_marginals_and_evidence(seeds):
             for name in posterior:
                 expected = brute.marginal(table, name)
                 assert numpy.abs(posterior[name].probs.numpy() - expected).max() < 1e-10
+
+
+@pytest.mark.parametrize("seeds", CHUNKS[:4], ids=lambda c: f"{c[0]}-{c[-1]}")
+def test_contraction_and_its_gradients(seeds, monkeypatch):
+    """The evaluator of wide networks, made to serve small ones: the same answers to 1e-10."""
+    monkeypatch.setattr(prepared, "WIDE", 0)
+    monkeypatch.setattr(contraction, "PAIR", 0)
+    monkeypatch.setattr(prepared, "WIDE_CELL", 10**9)
+    used = 0
+    for seed in seeds:
+        brute = Brute(seed)
+        evidence = brute.evidence()
+        plan = ppl.compile(
+            brute.model, given=list(evidence), of=[n for n in brute.names if n not in evidence]
+        )
+        posterior = plan.posterior(evidence)
+        used += type(plan._solvers[0]._ready.last).__name__ == "Contraction"
+        table = brute.given(evidence)
+        assert abs(posterior.log_evidence - numpy.log(table.sum())) < 1e-10
+        for name in posterior:
+            assert (
+                numpy.abs(posterior[name].probs.numpy() - brute.marginal(table, name)).max() < 1e-10
+            )
+    assert used > 40
 
 
 @pytest.mark.parametrize("seeds", CHUNKS[:4], ids=lambda c: f"{c[0]}-{c[-1]}")
