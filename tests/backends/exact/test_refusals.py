@@ -168,3 +168,31 @@ def test_beliefs_that_cannot_hold_are_refused():
     assert held["b"].probs.tolist() == pytest.approx([0.7, 0.3])
     with pytest.raises(AttributeError):
         _ = held.log_evidence
+
+
+def test_every_question_can_be_asked_after_do_and_of_a_counterfactual():
+    """A gun fires on order; it fired. Had the order not come, would it have fired? And what is most probable then?"""
+    model = ppl.Model("gun")
+    model.latent(lambda: Bernoulli(0.7), name="order")
+    model.latent(lambda: Bernoulli(0.1), name="nervous")
+    model.deterministic(lambda order, nervous: max(order, nervous), name="fires")
+    twin = model.counterfactual({"order": 0})
+    posterior = ppl.infer(twin, {"fires": 1}, of=["order", "nervous", "would.fires"])
+    nervous = 0.1 / (0.7 + 0.3 * 0.1)
+    assert float(posterior["would.fires"].prob(1)) == pytest.approx(nervous)
+    assert posterior.probability(
+        lambda a, b: a == 1 and b == 0, a="order", b="would.fires"
+    ) == pytest.approx(0.63 / 0.73)
+    best = posterior.most_probable()
+    assert (int(best["order"]), int(best["would.fires"])) == (1, 0)
+    assert best.log_prob == pytest.approx(np_log(0.63 / 0.73))
+    assert posterior.mutual_information("nervous", "would.fires") == pytest.approx(
+        posterior.entropy("nervous")
+    )
+    cut = ppl.infer(model.do(order=0), {"fires": 1}, of=["nervous"])
+    assert cut.most_probable()["nervous"] == 1
+    assert cut.log_evidence == pytest.approx(np_log(0.1))
+
+
+def np_log(x: float) -> float:
+    return float(numpy.log(x))
