@@ -12,6 +12,7 @@ References:
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy
@@ -28,6 +29,8 @@ __all__ = ["Contraction", "Path", "path", "worth"]
 TRIALS = 8
 #: Measured on one core: a pairwise contraction with its gradient beside its arithmetic, and one multiplication, in nanoseconds.
 PAIR, FLOP = 200_000, 1.0
+#: Nanoseconds for one pair of factors that share a variable, in one trial of the search.
+CANDIDATE = 25_000
 
 
 class Path:
@@ -52,8 +55,8 @@ def path(scopes: Sequence[Sequence[int]], sizes: Sequence[int]) -> Path:
     state = random.getstate()  # opt_einsum seeds Python's generator
     try:
         search = RandomGreedy(max_repeats=TRIALS)
-        inputs = [frozenset(map(str, scope)) for scope in scopes]
-        steps = search(inputs, frozenset(), {str(v): n for v, n in enumerate(sizes)})  # type: ignore[arg-type]
+        inputs = [frozenset(scope) for scope in scopes]
+        steps = search(inputs, frozenset(), dict(enumerate(sizes)))  # type: ignore[arg-type]
     finally:
         random.setstate(state)
     return Path(steps, float(search.best["flops"]))
@@ -176,8 +179,10 @@ class Contraction:
 def worth(
     scopes: Sequence[tuple[int, ...]], sizes: Sequence[int], nanoseconds: float
 ) -> Path | None:
-    """A path, if contraction should take less time than this."""
-    if len(scopes) < 2 or PAIR * len(scopes) > nanoseconds:
+    """A path, if contraction should take less time than this, and the search for one no longer."""
+    shared = Counter(v for scope in scopes for v in scope)
+    search = TRIALS * CANDIDATE * sum(n * (n - 1) // 2 for n in shared.values())
+    if len(scopes) < 2 or PAIR * len(scopes) > nanoseconds or search > nanoseconds:
         return None
     found = path(scopes, sizes)
     return found if found.predicted < nanoseconds else None
