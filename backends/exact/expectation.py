@@ -18,7 +18,8 @@ from numpy import ndarray
 from ppl.errors import ImpossibleError
 from ppl.mechanism import Data
 
-from .network import Family, Network
+from .factors import Family
+from .network import Network
 from .prepared import Prepared
 
 __all__ = ["Enumerated", "Propagated", "Vector", "rows_of"]

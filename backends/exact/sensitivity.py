@@ -17,7 +17,8 @@ from ppl.errors import QueryError
 from ppl.mechanism import Data
 from ppl.mechanism.tables import Tables
 
-from .network import Family, Network
+from .factors import Family
+from .network import Network
 from .prepared import Prepared
 
 __all__ = ["sensitivity"]
