@@ -19,6 +19,7 @@ from .checks import check
 from .domain import component_values
 from .tails import TAILS
 from .tensors import to_tensor
+from .tracing import tracing
 
 __all__ = ["Distribution", "Family"]
 
@@ -133,6 +134,18 @@ class Distribution:
             },
             len(batch_shape),
         )
+
+    def collapsed(self) -> Distribution:
+        """The same with lifted axes of size 1 where nothing varies along them: densities broadcast over the rest."""
+        tensors = {}
+        for k, t in self.parameters.items():
+            for axis in range(self.lifted):
+                if t.shape[axis] > 1 and t.stride(axis) == 0:
+                    t = t.narrow(axis, 0, 1)
+            tensors[k] = t
+        lead = torch.broadcast_shapes(*(t.shape[: self.lifted] for t in tensors.values()))
+        tensors = {k: t.expand((*lead, *t.shape[self.lifted :])) for k, t in tensors.items()}
+        return Distribution(self.family, tensors, self.lifted)
 
     # -- what it is ------------------------------------------------------------------------------
 
@@ -306,17 +319,20 @@ class Distribution:
             raise DistributionError(f"{self.family.name} has no reparametrised draws.")
         return self.to_torch().rsample(tuple(shape))
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: Any, inside: bool = False) -> Tensor:
         """The log density or log mass, `(*shape, *batch)`; minus infinity outside the support.
 
         Args:
             value: `(*shape, *batch, *event)`, as a tensor, an array, a list or a number.
+            inside: A promise that the value lies in the support, which is then not looked at.
         """
         if not self.lifted:
             self.check()
         value = to_tensor(value, self.family.name, "a value")
         own = len(self._own)
-        if self.family.score is not None:
+        if inside and self.family.build is not None and self.family.score is None:
+            scores = self.to_torch().log_prob(value)
+        elif self.family.score is not None:
             scores = self.family.score(self.parameters, value)
         else:
             scores = self._scored(value)
@@ -334,7 +350,7 @@ class Distribution:
             inside = inside & (
                 whole.flatten(-support.event_dim).all(-1) if support.event_dim else whole
             )
-        if not bool(inside.all()):
+        if tracing() or not bool(inside.all()):
             # A value inside takes the place of one outside, so that neither the score nor its gradient is NaN.
             mask = inside.reshape((*inside.shape, *[1] * support.event_dim))
             value = torch.where(mask, value, self._inner(built, support, value))

@@ -42,7 +42,7 @@ from .rows import distinct_rows, first_line, flattened, fresh, plain, short
 __all__ = ["Caller", "Outcome"]
 
 #: Up to this many combinations of whole-number parents are bound one by one when real parents are there too.
-BOUND = 8
+BOUND = 1
 #: Up to this many combinations every one is called singly, or compared with a single call; beyond, a sample of them.
 SINGLY = 4096
 #: Calls that are repeated to see whether a body keeps state.
@@ -318,6 +318,12 @@ class Caller:
                 return outcome
             except Unfit:
                 self._carried[tuple(whole)] = False
+        if len(distinct) > BOUND and len(whole) > 1:
+            bound = [i for i in whole if not self._carries(i, arguments, whole, shape)]
+            if 0 < len(bound) < len(whole):
+                outcome = self._vmap_combinations(arguments, shape, bound)
+                self._audit_each(outcome, arguments, shape, whole)
+                return outcome
         if len(distinct) > max(BOUND, prod(shape) // 8):
             raise TooMixed(
                 f"{len(distinct)} combinations of whole-number parents for {prod(shape)} calls"
@@ -338,6 +344,17 @@ class Caller:
                 (rows, lift(self.node, self.body, [a[rows] for a in flat], (len(rows),), bound))
             )
         return merge(self.node, self.body, parts, shape)
+
+    def _carries(self, i: int, arguments, whole, shape) -> bool:
+        """Whether vmap can carry one whole-number argument as a tensor, while the others are bound to their first values."""
+        if (i,) not in self._carried:
+            others = {k: int(arguments[k].reshape(-1)[0]) for k in whole if k != i}
+            try:
+                lift(self.node, self.body, arguments, shape, others)
+                self._carried[i,] = True
+            except Unfit:
+                self._carried[i,] = False
+        return self._carried[i,]
 
     def _single(self, arguments, shape, seed) -> Outcome:
         """One call a draw and member; exceptions are raised with a seed that replays them, or recorded."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import Distribution, adopt
+from ..distributions.tracing import tracing
 from ..errors import DistributionError, ModelError
 from ..graph import Body, Node
 
@@ -222,6 +223,8 @@ def _same(x: Tensor, y: Tensor, exactly: bool) -> bool:
 
 def checked(node: Node, body: Body, distribution: Distribution) -> None:
     """Check the parameters, in the user's names."""
+    if tracing():
+        return
     try:
         distribution.check()
     except DistributionError as error:

@@ -98,7 +98,7 @@ class Cases:
             out[:, index] = draws.to(dtype)
         return out.reshape((*shape, *self.batch_shape, *self.event_shape))
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Tensor, inside: bool = False) -> Tensor:
         """`(*shape, *batch)` for a value `(*shape, *batch, *event)`."""
         value = torch.as_tensor(value)
         event = len(self.event_shape)

@@ -121,9 +121,9 @@ class Mechanism:
         self, node: Node, body: Body, values: dict[str, Tensor], window: Window | None = None
     ) -> list[Tensor]:
         """The body's arguments, each `(draws or 1, *own plates or 1, *extra plates, *event)`."""
-        return [self._argument(node, edge, values, window) for edge in body.parents]
+        return [self.argument(node, edge, values, window) for edge in body.parents]
 
-    def _argument(
+    def argument(
         self, node: Node, edge: Parent, values: dict[str, Tensor], window: Window | None
     ) -> Tensor:
         own = node.plates

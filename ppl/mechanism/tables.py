@@ -75,12 +75,19 @@ class Tables:
         mechanism: How the bodies are called.
         known: Values of observed nodes, `(datasets, *plates, *event)`: context for bodies that ask for them.
         limit: The largest number of combinations for which a body is called.
+        by_value: Whether bodies get what is known as it is; otherwise finite nodes are enumerated though they are observed, so
+            that one table serves all observations.
     """
 
     def __init__(
-        self, mechanism: Mechanism, known: Mapping[str, Tensor] | None = None, limit: int = 2**22
+        self,
+        mechanism: Mechanism,
+        known: Mapping[str, Tensor] | None = None,
+        limit: int = 2**22,
+        by_value: bool = False,
     ):
         self.mechanism, self.graph, self.limit = mechanism, mechanism.graph, limit
+        self.by_value = by_value
         self.known = dict(known or {})
         self.contextual = False  # whether any table looked at the values of observed nodes
         self._domains: dict[str, Tensor] = {}
@@ -230,7 +237,7 @@ class Tables:
             body is not None
             and isinstance(body.function, Lookup)
             and all(p.kind != "index" and self._enumerable(p.source) for p in body.parents)
-            and not any(self._extra_plates(node, p) for p in body.parents)
+            and not any(self.extra_plates(node, p) for p in body.parents)
         )
 
     def _looked_up(self, node: Node, part: str) -> numpy.ndarray:
@@ -288,7 +295,7 @@ class Tables:
                 value = contexts[edge]
                 arguments.append(value.reshape((count, *[1] * len(cards), *value.shape[1:])))
             else:
-                arguments.append(self._enumerated(node, edge, slots, cards))
+                arguments.append(self.enumerated(node, edge, slots, cards))
         with quiet(), torch.no_grad():
             outcome = self.mechanism.callers[node.name, part](arguments, shape, 0)
         return Table(outcome, slots, context, shape)
@@ -296,18 +303,18 @@ class Tables:
     def _domain_so_far(self, name: str) -> Tensor:
         return self._domains[name] if name in self._domains else self.domain(name)
 
-    def _enumerated(
+    def enumerated(
         self, node: Node, edge: Parent, slots: tuple[Slot, ...], cards: list[int]
     ) -> Tensor:
         """An argument over the axes of its slots, `(1, *cards or 1, *extra plates, *event)`."""
         mine = [i for i, slot in enumerate(slots) if slot.edge == edge]
         domain = self._domain_so_far(edge.source)
         event = domain.shape[1:]
-        if not self._extra_plates(node, edge):
+        if not self.extra_plates(node, edge):
             shape = [1] * (1 + len(cards))
             shape[1 + mine[0]] = len(domain)
             return domain.reshape((*shape, *event))
-        extras = tuple(self.mechanism.sizes[p] for p in self._extra_plates(node, edge))
+        extras = tuple(self.mechanism.sizes[p] for p in self.extra_plates(node, edge))
         lead = [1] + [cards[i] if i in mine else 1 for i in range(len(cards))]
         value = domain[0].expand((*lead, *extras, *event)).clone()
         for i in mine:
@@ -325,6 +332,8 @@ class Tables:
             return False
         if name in self.known:
             facts = self.mechanism.facts[name]
+            if self.by_value:
+                return False
             return facts.finite or (facts.kind == "deterministic" and self._has_domain(name))
         return True
 
@@ -345,7 +354,7 @@ class Tables:
             for edge in body.parents:
                 if edge.kind == "index" or not self._enumerable(edge.source):
                     continue
-                extra = self._extra_plates(node, edge)
+                extra = self.extra_plates(node, edge)
                 if not extra:
                     found.append(Slot(edge))
                 else:
@@ -353,7 +362,7 @@ class Tables:
             self._slots[key] = tuple(found)
         return self._slots[key]
 
-    def _extra_plates(self, node: Node, edge: Parent) -> list[str]:
+    def extra_plates(self, node: Node, edge: Parent) -> list[str]:
         """The plates of a parent whose members the body sees all at once."""
         if not self.graph[edge.source].axes:
             return []
@@ -416,7 +425,7 @@ class Tables:
             elif other.kind == "index":
                 row.append(0)
             elif self._enumerable(other.source):
-                if self._extra_plates(node, other):
+                if self.extra_plates(node, other):
                     return None
                 first = self._domain_so_far(other.source)[0]
                 row.append(
@@ -465,7 +474,7 @@ class Tables:
         for edge in edges:
             if edge.kind != "index" and edge.source not in values:
                 raise NotFinite(f"the input '{edge.source}' is not given")
-            argument = self.mechanism._argument(node, edge, values, window)
+            argument = self.mechanism.argument(node, edge, values, window)
             if edge.source in self.known and edge.kind != "index":
                 self.contextual = True
             datasets = max(datasets, len(argument))
@@ -489,7 +498,7 @@ class Tables:
         """The parent variable that a slot means for each of some members: its coordinates, `(members, axes of the parent)`."""
         source = slot.edge.source
         extra = (
-            dict(zip(self._extra_plates(node, slot.edge), slot.extra, strict=True))
+            dict(zip(self.extra_plates(node, slot.edge), slot.extra, strict=True))
             if slot.extra
             else {}
         )

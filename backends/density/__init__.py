@@ -1,0 +1,1 @@
+"""Explicit densities: closed form, quadrature, NUTS and tempered SMC over one compiled target."""

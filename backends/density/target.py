@@ -1,0 +1,396 @@
+"""The target: a log density over unconstrained real vectors, for batches of them, with its gradient.
+
+The continuous nodes live on the unconstrained space of their supports, the finite ones are summed out. What the bodies do is recorded once as a
+list of tensor operations, which later evaluations run without calling a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy
+import torch
+from numpy import ndarray
+from torch import Tensor
+from torch.distributions import biject_to, constraints
+
+from ppl.compiler import Query
+from ppl.graph import Node
+from ppl.mechanism import Data
+from ppl.mechanism.outcome import Outcome
+
+from .factors import Evaluated, Factors
+from .layout import Layout
+from .recorded import Recorded
+from .summation import Key, Summation
+
+__all__ = ["LOCATION_SCALE", "Block", "Target"]
+
+#: Families that are a fixed law, moved and stretched; the names of the two parameters are these.
+LOCATION_SCALE = ("Normal", "StudentT", "Cauchy", "Laplace", "Logistic", "Gumbel")
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Where one node's coordinates lie.
+
+    Args:
+        node: The node.
+        start: The first coordinate.
+        shape: The shape of its unconstrained value.
+        transform: From there to its value; `None` where the support depends on parents.
+        missing: Positions of the missing cells of a node that is observed in part, in its flattened plates.
+    """
+
+    node: Node
+    start: int
+    shape: tuple[int, ...]
+    transform: object | None
+    missing: Tensor | None = None
+
+    @property
+    def stop(self) -> int:
+        """One after the last coordinate."""
+        return self.start + prod(self.shape)
+
+
+class Target:
+    """log p(x, θ) on unconstrained space, the finite part summed out.
+
+    Args:
+        query: The component.
+        data: One observation.
+        cells: The largest total size of the elimination's cliques.
+        summed: Whether finite nodes are summed out; otherwise their values come beside the coordinates.
+
+    Raises:
+        NotExplicit: If the density is not known, or its finite part cannot be summed out.
+    """
+
+    def __init__(self, query: Query, data: Data, cells: int = 2**27, summed: bool = True):
+        self.query, self.data = query, data
+        self.layout = Layout(query, data, summed)
+        self.factors = Factors(self.layout)
+        #: Location-scale nodes whose coordinates are standardised ("not centred").
+        self.standardised: frozenset[str] = frozenset()
+        self.blocks = self._blocks()
+        self.dimensions = self.blocks[-1].stop if self.blocks else 0
+        #: Values of finite nodes, where these are not summed out.
+        self.given: Mapping[str, Tensor] = {}
+        start = self.start(1, 0)
+        self._evaluated(torch.from_numpy(start))
+        self.summation: Summation | None = None
+        if summed and self.layout.sizes:
+            self.summation = Summation(self.layout, self.factors._constant, cells)
+        #: Families of observed nodes.
+        self.likelihood = frozenset(
+            key for key in self.layout.families if self.layout.kinds[key[0]] == "seen"
+        )
+        self._recorded: dict[tuple, Recorded | None] = {}
+        self.evaluations = 0
+
+    # -- coordinates -----------------------------------------------------------------------------
+
+    def _blocks(self) -> list[Block]:
+        blocks, start = [], 0
+        for name in self.layout.free:
+            node, facts = self.layout.graph[name], self.layout.mechanism.facts[name]
+            grid = tuple(self.layout.mechanism.sizes[p] for p in node.plates)
+            shape = (*grid, *facts.event_shape)
+            missing = None
+            if name in self.layout.present:
+                there = self.layout.present[name].reshape(-1)
+                missing = (~there).nonzero()[:, 0]
+                shape = (len(missing),)
+            support = facts.support
+            fixed = self._fixed(node, support)
+            transform = biject_to(support) if fixed else None
+            inner = (transform or biject_to(support)).inverse_shape(torch.Size(shape))
+            if fixed and missing is None:
+                transform = _alike(support, shape)
+            block = Block(node, start, tuple(inner), transform, missing)
+            blocks.append(block)
+            start = block.stop
+        return blocks
+
+    def _fixed(self, node: Node, support) -> bool:
+        """Whether a node's support is the same whatever its parents are: probing saw it for two draws."""
+        while isinstance(support, constraints.independent):
+            support = support.base_constraint
+        bounds = [getattr(support, n, 0.0) for n in ("lower_bound", "upper_bound")]
+        return all(
+            not isinstance(b, Tensor) or b.dim() == 0 or bool((b == b.reshape(-1)[0]).all())
+            for b in bounds
+        )
+
+    def _place_at(self, u: Tensor, jacobian: list[Tensor]) -> Callable[..., Tensor]:
+        """Values from coordinates; what the change of variables adds to the log density is appended to `jacobian`."""
+        blocks = {b.node.name: b for b in self.blocks}
+
+        def place(node: Node, law: Callable[[], Outcome] | None, batch: int) -> Tensor:
+            if node.name not in blocks:
+                return self.given[node.name]
+            block = blocks[node.name]
+            raw = u[:, block.start : block.stop].reshape((batch, *block.shape))
+            if node.name in self.standardised:
+                d = law().distribution  # type: ignore[misc]
+                loc, scale = d.parameters["loc"], d.parameters["scale"]  # type: ignore[union-attr]
+                jacobian.append(_total(scale.log().expand(raw.shape)))
+                return loc + scale * raw
+            transform = block.transform
+            if transform is None:
+                transform = biject_to(law().distribution.support)  # type: ignore[misc, union-attr]
+            value = transform(raw)
+            if not _identity(transform):
+                jacobian.append(_total(transform.log_abs_det_jacobian(raw, value)))
+            if block.missing is not None:
+                whole = self.data.observed[node.name]
+                flat = whole.reshape((1, -1)).expand((batch, whole.numel()))
+                flat = flat.index_copy(1, block.missing, value)
+                value = flat.reshape((batch, *whole.shape[1:]))
+            return value
+
+        return place
+
+    def coordinates(self, values: Mapping[str, Tensor]) -> ndarray:
+        """The coordinates of values of the continuous nodes, `(batch, dimensions)`."""
+        batch = max(len(v) for v in values.values()) if values else 1
+        blocks = {b.node.name: b for b in self.blocks}
+        found: dict[str, Tensor] = {}
+
+        def place(node: Node, law: Callable[[], Outcome] | None, batch: int) -> Tensor:
+            value = values[node.name].expand((batch, *values[node.name].shape[1:]))
+            if node.name not in blocks:
+                return value
+            block = blocks[node.name]
+            if block.missing is not None:
+                part = value.reshape((batch, -1))[:, block.missing]
+            else:
+                part = value
+            if node.name in self.standardised:
+                d = law().distribution  # type: ignore[misc]
+                raw = (part - d.parameters["loc"]) / d.parameters["scale"]  # type: ignore[union-attr]
+            else:
+                transform = block.transform
+                if transform is None:
+                    transform = biject_to(law().distribution.support)  # type: ignore[misc, union-attr]
+                raw = transform.inv(part)
+            found[node.name] = raw.reshape((batch, -1))
+            return value
+
+        with torch.no_grad():
+            self.factors.evaluate(place, batch)
+        columns = [found[b.node.name] for b in self.blocks]
+        joined = torch.cat(columns, dim=1) if columns else torch.zeros(batch, 0)
+        return joined.to(torch.float64).numpy()
+
+    def start(self, batch: int, seed: int) -> ndarray:
+        """Coordinates of draws from the prior, `(batch, dimensions)`."""
+        values = self.prior(batch, seed)
+        found = self.coordinates({n: values[n] for n in self.layout.free + self._particles})
+        return numpy.clip(numpy.nan_to_num(found, posinf=30, neginf=-30), -1e8, 1e8)
+
+    @property
+    def _particles(self) -> list[str]:
+        """The finite nodes whose values come beside the coordinates."""
+        if self.layout.summed:
+            return []
+        return [n for n, kind in self.layout.kinds.items() if kind == "finite"]
+
+    def prior(self, batch: int, seed: int) -> dict[str, Tensor]:
+        """Draws of every node, with what is seen as it is."""
+        from ppl.mechanism import forward
+
+        layout = self.layout
+        fixed = {n: v for n, v in layout.data.inputs.items() if n in layout.graph}
+        fixed.update(layout.seen)
+        return forward(layout.mechanism, batch, (seed, 77), fixed=fixed).values
+
+    def values(self, u: ndarray, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The values of all nodes that are no finite part, `(batch, *plates, *event)`."""
+        self.given = given or self.given
+        with torch.no_grad():
+            found = self.factors.evaluate(
+                self._place_at(torch.from_numpy(numpy.ascontiguousarray(u)), []), len(u)
+            ).values
+        return {n: v.expand((len(u), *v.shape[1:])) for n, v in found.items()}
+
+    # -- the density -----------------------------------------------------------------------------
+
+    def _evaluated(self, u: Tensor) -> tuple[Tensor, Evaluated]:
+        """What is no table, `(batch,)`, and everything that was evaluated."""
+        jacobian: list[Tensor] = []
+        batch = len(u)
+        found = self.factors.evaluate(self._place_at(u, jacobian), batch)
+        base = torch.zeros(batch, dtype=torch.float64)
+        for part in jacobian:
+            base = base + part
+        for key, logs in found.logs.items():
+            family = self.layout.families[key]
+            if not self._table(family):
+                base = base + _total(logs)
+        return base, found
+
+    def _table(self, family) -> bool:
+        return self.layout.summed and bool(family.slots or family.own)
+
+    def split(self, u: ndarray) -> tuple[ndarray, ndarray]:
+        """log prior with its change of variables, and log likelihood, `(batch,)` each; only where no prior has a finite part above it."""
+        with torch.no_grad():
+            tensor = torch.from_numpy(numpy.ascontiguousarray(u))
+            jacobian: list[Tensor] = []
+            found = self.factors.evaluate(self._place_at(tensor, jacobian), len(u))
+            prior = torch.zeros(len(u), dtype=torch.float64)
+            for part in jacobian:
+                prior = prior + part
+            seen = torch.zeros(len(u), dtype=torch.float64)
+            for key, logs in found.logs.items():
+                if self._table(self.layout.families[key]):
+                    continue
+                if key in self.likelihood:
+                    seen = seen + _total(logs)
+                else:
+                    prior = prior + _total(logs)
+            if self.summation is not None:
+                tables = {k: found.logs[k].numpy() for k in self.summation.moving}
+                seen = seen + torch.from_numpy(self.summation.run(tables, len(u), down=False))
+        self.evaluations += len(u)
+        return prior.numpy(), seen.numpy()
+
+    def log_prob(self, u: ndarray) -> ndarray:
+        """log p at some coordinates, `(batch,)`; minus infinity where it is zero or no number."""
+        tensor = torch.from_numpy(numpy.ascontiguousarray(u, dtype=float))
+        recorded = self._record("value", tensor)
+        with torch.no_grad():
+            base, tables = recorded(tensor) if recorded else self._base(tensor)
+        self.evaluations += len(u)
+        return _finite(self._summed(base, tables, len(u), down=False))
+
+    def gradient(self, u: ndarray) -> tuple[ndarray, ndarray]:
+        """log p and its gradient, `(batch,)` and `(batch, dimensions)`."""
+        tensor = torch.from_numpy(numpy.ascontiguousarray(u, dtype=float))
+        self.evaluations += len(u)
+        if self.summation is None:
+            recorded = self._record("gradient", tensor)
+            base, slope = recorded(tensor) if recorded else self._plain_gradient(tensor)
+            return _finite(base.numpy()), numpy.nan_to_num(slope.numpy(), posinf=0, neginf=0)
+        recorded = self._record("value", tensor)
+        with torch.no_grad():
+            base, tables = recorded(tensor) if recorded else self._base(tensor)
+        total = self._summed(base, tables, len(u), down=True)
+        weights = self._weights(tables, len(u))
+        recorded = self._record("back", tensor, weights)
+        slope = recorded(tensor, weights) if recorded else self._back(tensor, weights)
+        return _finite(total), numpy.nan_to_num(slope.numpy(), posinf=0, neginf=0)
+
+    def _base(self, u: Tensor) -> tuple[Tensor, list[Tensor]]:
+        base, found = self._evaluated(u)
+        moving = self.summation.moving if self.summation is not None else []
+        return base, [found.logs[k] for k in moving]
+
+    def _summed(self, base: Tensor, tables: list[Tensor], batch: int, down: bool) -> ndarray:
+        if self.summation is None:
+            return base.numpy()
+        named = {k: t.numpy() for k, t in zip(self.summation.moving, tables, strict=True)}
+        return base.numpy() + self.summation.run(named, batch, down)
+
+    def _weights(self, tables: list[Tensor], batch: int) -> list[Tensor]:
+        """The posterior probability of every entry, in the shape of its table."""
+        assert self.summation is not None
+        shares, found = self.summation.shares(), []
+        for key, table in zip(self.summation.moving, tables, strict=True):
+            share = torch.from_numpy(numpy.ascontiguousarray(shares[key]))
+            if len(table) == 1 and batch > 1:
+                share = share.sum(dim=0, keepdim=True)
+            found.append(share)
+        return found
+
+    def _back(self, u: Tensor, weights: list[Tensor]) -> Tensor:
+        with torch.enable_grad():
+            v = u.detach().requires_grad_(True)
+            base, tables = self._base(v)
+            outputs, cotangents = [], []
+            for out, cotangent in zip((base, *tables), (torch.ones_like(base), *weights), strict=True):
+                if out.requires_grad:
+                    outputs.append(out)
+                    cotangents.append(cotangent)
+            (slope,) = torch.autograd.grad(outputs, v, cotangents)
+        return slope
+
+    def _plain_gradient(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            v = u.detach().requires_grad_(True)
+            base, _ = self._base(v)
+            (slope,) = torch.autograd.grad(base.sum(), v)
+        return base.detach(), slope
+
+    # -- recording -------------------------------------------------------------------------------
+
+    def _record(self, what: str, *example) -> Recorded | None:
+        """The recorded operations for batches of this length, or nothing where they cannot be recorded."""
+        key = what, len(example[0])
+        if key not in self._recorded:
+            function = {
+                "value": self._base,
+                "gradient": self._plain_gradient,
+                "back": self._back,
+            }[what]
+            self._recorded[key] = Recorded.of(function, example)
+        return self._recorded[key]
+
+    def forget(self) -> None:
+        """Drop what was recorded: the coordinates mean something else now."""
+        self._recorded.clear()
+
+    def marginals(self, u: ndarray) -> dict[str, Tensor]:
+        """The posterior of each finite node at some coordinates, `(batch, *plates, cardinality)`."""
+        self._run(u)
+        assert self.summation is not None
+        return self.summation.marginals()
+
+    def finite(self, u: ndarray, rng: numpy.random.Generator) -> dict[str, Tensor]:
+        """One exact joint draw of the finite nodes for each of some coordinates, `(batch, *plates, *event)`."""
+        self._run(u)
+        assert self.summation is not None
+        return self.summation.draw(rng)
+
+    def _run(self, u: ndarray) -> None:
+        assert self.summation is not None
+        with torch.no_grad():
+            base, tables = self._base(torch.from_numpy(numpy.ascontiguousarray(u)))
+        self._summed(base, tables, len(u), down=True)
+
+
+def _total(logs: Tensor) -> Tensor:
+    """The sum of everything but the batch."""
+    return logs.reshape((len(logs), -1)).sum(dim=1)
+
+
+def _finite(logs: ndarray) -> ndarray:
+    return numpy.where(numpy.isnan(logs) | (logs == numpy.inf), -numpy.inf, logs)
+
+
+def _identity(transform) -> bool:
+    return transform == torch.distributions.transforms.identity_transform or (
+        isinstance(transform, torch.distributions.transforms.ComposeTransform) and not transform.parts
+    )
+
+
+def _alike(support, shape: tuple[int, ...]):
+    """A transform for one shape: bounds that are equal for every draw lose the axis of draws."""
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    for name in ("lower_bound", "upper_bound"):
+        bound = getattr(support, name, None)
+        if isinstance(bound, Tensor) and bound.dim():
+            support = type(support)(
+                *(
+                    float(torch.as_tensor(getattr(support, n)).reshape(-1)[0])
+                    for n in ("lower_bound", "upper_bound")
+                    if hasattr(support, n)
+                )
+            )
+            break
+    return biject_to(support)
