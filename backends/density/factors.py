@@ -1,6 +1,6 @@
 """The factors of a density at given values of the continuous nodes, for a whole batch of them, differentiable.
 
-Each family gives one tensor of log densities, `(batch, members, *values of the finite variables)`. Bodies are called as everywhere else: lifted over
+Each family gives one tensor of log densities, `(batch, *plates, *values of the finite variables)`. Bodies are called as everywhere else: lifted over
 the batch and the plates, and here over the finite variables too.
 """
 
@@ -43,7 +43,7 @@ class Evaluated:
 
     Args:
         values: Every node's value but those of finite and looked-through ones, `(batch or 1, *plates, *event)`.
-        logs: By family, `(batch or 1, members, *cards)`.
+        logs: By family, `(batch or 1, *plates, *cards)`; nothing is repeated in memory along axes that it does not vary along.
     """
 
     values: Mapping[str, Tensor]
@@ -86,8 +86,8 @@ class Factors:
 
     # -- evaluation ------------------------------------------------------------------------------
 
-    def evaluate(self, place: Placing, batch: int) -> Evaluated:
-        """Every factor, with values from `place`."""
+    def evaluate(self, place: Placing, batch: int, scored: bool = True) -> Evaluated:
+        """Every factor, with values from `place`; without `scored` the values alone."""
         layout = self.layout
         values: dict[str, Tensor] = {
             **{n: v for n, v in self.mechanism.data.inputs.items() if n in self.graph},
@@ -103,11 +103,11 @@ class Factors:
                 if chain is not None:
                     self._chain(group, chain, values, place, batch)
                 for name in group:
-                    self._node(name, values, through, logs, place, batch)
-        self.audit = False
+                    self._node(name, values, through, logs, place, batch, scored)
+        self.audit = self.audit and not scored
         return Evaluated(values, logs)
 
-    def _node(self, name: str, values, through, logs, place: Placing, batch: int) -> None:
+    def _node(self, name, values, through, logs, place: Placing, batch: int, scored: bool) -> None:
         layout, node = self.layout, self.graph[name]
         kind = layout.kinds[name]
         families = [layout.families.get((name, part)) for part in ("start", "body")]
@@ -116,6 +116,8 @@ class Factors:
             self._value(node, values, batch)
             return
         if kind == "through":
+            if not scored:
+                return
             through[name] = self._looked_through(mine[0], values, through, batch)
             return
         law: Callable[[], Outcome] | None = None
@@ -130,7 +132,7 @@ class Factors:
         if (kind == "free" or (kind == "finite" and not layout.summed)) and name not in values:
             values[name] = place(node, law, batch)
         for family in mine:
-            if not family.scored:
+            if not (family.scored and scored):
                 continue
             key = name, family.part
             if key in self._constant:
@@ -258,7 +260,7 @@ class Factors:
         return value.expand((len(value), *plates, *cards, *value.shape[lead:]))
 
     def _scored(self, family: Family, outcome: Outcome, values: Mapping[str, Tensor]) -> Tensor:
-        """log p(value | parents), `(batch or 1, members, *cards)`; with the node's own values last, if it is finite."""
+        """log p(value | parents), `(batch or 1, *plates, *cards)`; with the node's own values last, if it is finite."""
         node, cards = family.node, self.layout.cards(family)
         lead = 1 + len(node.plates)
         plates = self.mechanism.shape(node, 1, family.window)[1:]
@@ -290,10 +292,11 @@ class Factors:
         rest = (*cards, *((len(self.layout.domains[node.name]),) if family.own else ()))
         logs = logs.expand((logs.shape[0], *plates, *rest))
         there = self.layout.present.get(node.name)
-        logs = logs.reshape((len(logs), -1, *rest))
         if there is not None and self.layout.kinds[node.name] == "seen":
-            mask = there.reshape((1, -1, *there.shape[lead:]))[:, family.members]
-            mask = mask.reshape((*mask.shape[:2], -1)).all(-1)
+            if family.window is not None:
+                plate, start, end = family.window
+                there = there.narrow(1 + node.plates.index(plate), start, end - start)
+            mask = there.reshape((*there.shape[:lead], -1)).all(-1)
             mask = mask.reshape((*mask.shape, *[1] * len(rest)))
             logs = torch.where(mask, logs, torch.zeros_like(logs))
         return logs

@@ -73,6 +73,7 @@ class Family:
         slots: The finite variables that its value or density depends on, each an axis of its table.
         axes: For each edge that is looked through: which of `slots` each axis of what it is looked through has become.
         members: Flat positions of the members in the node's grid.
+        grid: The sizes of its plates, as far as it serves them.
         own: Whether the node itself is finite: then its values are the table's last axis.
         scored: Whether it contributes to the density; a function does not.
     """
@@ -84,6 +85,7 @@ class Family:
     slots: tuple[Enumerated, ...]
     axes: Mapping[Parent, tuple[int, ...]]
     members: ndarray
+    grid: tuple[int, ...]
     own: bool
     scored: bool
 
@@ -216,7 +218,8 @@ class Layout:
             members = numpy.ravel_multi_index(tuple(coordinates.T), grid) if grid else numpy.zeros(1, int)
             scored = facts.kind == "explicit" or kind in ("seen", "finite")
             own = kind == "finite" and self.summed
-            yield Family(node, part, body, window, slots, axes, members, own, scored)
+            mine = self.mechanism.shape(node, 1, window)[1:]
+            yield Family(node, part, body, window, slots, axes, members, mine, own, scored)
 
     def _slots(
         self, node: Node, body: Body, part: str, coordinates: ndarray

@@ -19,7 +19,7 @@ from backends.exact.propagation import Propagation
 from backends.exact.tree import Source, Tree
 from ppl.graph import elimination, rounds
 
-from .layout import Layout, NotExplicit
+from .layout import Family, Layout, NotExplicit
 
 __all__ = ["Key", "Summation"]
 
@@ -40,16 +40,21 @@ class Part:
         which: The members, as positions among the family's.
         blocks: For each axis of the family's table, the values that can be reached.
         source: Scopes and shape of what is left: axes of one value are gone.
+        grid: The family's plates.
     """
 
     key: Key
     which: ndarray
     blocks: tuple[ndarray, ...]
     source: Source
+    grid: tuple[int, ...]
 
     def cut(self, logs: ndarray) -> ndarray:
-        """Of a family's logs `(batch, members, *cards)`, these members and values, `(batch, members, *shape)`."""
-        found = logs[:, self.which] if len(self.which) < logs.shape[1] else logs
+        """Of a family's logs `(batch, *plates, *cards)`, these members and values, `(batch, members, *shape)`."""
+        if self.grid:
+            found = logs[(slice(None), *numpy.unravel_index(self.which, self.grid))]
+        else:
+            found = logs[:, None]
         for axis, block in enumerate(self.blocks, start=2):
             if len(block) < found.shape[axis]:
                 found = found.take(block, axis=axis)
@@ -66,7 +71,7 @@ class Summation:
 
     Args:
         layout: Variables and families.
-        constant: Tables of families that no evaluation changes, `(1, members, *shape)` log densities.
+        constant: Tables of families that no evaluation changes, `(1, *plates, *cards)` log densities.
         limit: The largest total size of the tree's cliques.
 
     Raises:
@@ -80,7 +85,7 @@ class Summation:
         self.parts: list[Part] = []
         for key, family in layout.families.items():
             if family.scored and (family.slots or family.own):
-                self.parts += self._parts(key, layout.scopes(family))
+                self.parts += self._parts(key, family)
         self.sources = [part.source for part in self.parts]
         scopes = [scope for s in self.sources for scope in s.scopes]
         order = elimination([v for v in scopes if v], self.sizes)
@@ -110,7 +115,8 @@ class Summation:
         self.moving = [k for k in dict.fromkeys(p.key for p in self.parts) if k not in constant]
         self._programs: dict[int, Propagation] = {}
 
-    def _parts(self, key: Key, scopes: list[tuple[int, ...]]) -> list[Part]:
+    def _parts(self, key: Key, family: Family) -> list[Part]:
+        scopes = self.layout.scopes(family)
         groups: dict[tuple, list[int]] = {}
         for m, scope in enumerate(scopes):
             groups.setdefault(tuple(id(self.reach[v]) for v in scope), []).append(m)
@@ -120,7 +126,7 @@ class Summation:
             keep = [i for i, block in enumerate(blocks) if len(block) > 1]
             cut = [tuple(scopes[m][i] for i in keep) for m in which]
             source = Source(cut, tuple(len(blocks[i]) for i in keep))
-            found.append(Part(key, numpy.array(which), blocks, source))
+            found.append(Part(key, numpy.array(which), blocks, source, family.grid))
         return found
 
     @property
@@ -141,7 +147,7 @@ class Summation:
         """log of the sum over everything finite, `(batch,)`.
 
         Args:
-            tables: Log densities of the families in `moving`, `(batch or 1, members, *shape)`.
+            tables: Log densities of the families in `moving`, `(batch or 1, *plates, *cards)`.
             batch: The number of evaluations.
             down: Whether `shares` or `draws` will be asked for.
         """
@@ -162,7 +168,7 @@ class Summation:
             return total + numpy.log(program.evidence) + program.log_scale
 
     def shares(self) -> dict[Key, ndarray]:
-        """Of the last run: the posterior probability of every entry of the moving tables, `(batch, members, *shape)`."""
+        """Of the last run: the posterior probability of every entry of the moving tables, `(batch, *plates, *cards)`."""
         program = self.last
         layout, found = self.layout, {}
         for key in self.moving:
@@ -197,7 +203,12 @@ class Summation:
                     shares[operand.source][column] = share
         for i, share in shares.items():
             self.parts[i].spread(share, found[self.parts[i].key])
-        return {key: numpy.moveaxis(share, -1, 0) for key, share in found.items()}
+        whole = {}
+        for key, share in found.items():
+            share = numpy.moveaxis(share, -1, 0)
+            grid = self.layout.families[key].grid
+            whole[key] = share.reshape((len(share), *grid, *share.shape[2:]))
+        return whole
 
     def marginals(self) -> dict[str, Tensor]:
         """Of the last run: the posterior of each finite node, `(batch, *plates, cardinality)`."""
@@ -274,7 +285,9 @@ def _reach(layout: Layout, constant: Mapping[Key, Tensor]) -> list[ndarray]:
             continue
         first, every = layout.first[family.node.name], full[family.node.name]
         if key in constant:
-            possible[key] = numpy.isfinite(constant[key].numpy())[0]
+            table = numpy.isfinite(constant[key].numpy())[0]
+            depth = len(family.grid)
+            possible[key] = table.reshape((-1, *table.shape[depth:]))
         for m, scope in enumerate(layout.scopes(family)):
             v = first + int(family.members[m])
             if key not in possible or possible[key][m].all():

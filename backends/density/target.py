@@ -31,6 +31,11 @@ __all__ = ["LOCATION_SCALE", "Block", "Target"]
 #: Families that are a fixed law, moved and stretched; the names of the two parameters are these.
 LOCATION_SCALE = ("Normal", "StudentT", "Cauchy", "Laplace", "Logistic", "Gumbel")
 
+#: Operations are recorded when a batch of one length is evaluated for so manyth a time.
+WORTH = 3
+#: Draws for which probing saw a support.
+PROBED = 2
+
 
 @dataclass(frozen=True, eq=False)
 class Block:
@@ -89,6 +94,7 @@ class Target:
             key for key in self.layout.families if self.layout.kinds[key[0]] == "seen"
         )
         self._recorded: dict[tuple, Recorded | None] = {}
+        self._uses: dict[tuple, int] = {}
         self.evaluations = 0
 
     # -- coordinates -----------------------------------------------------------------------------
@@ -106,10 +112,12 @@ class Target:
                 shape = (len(missing),)
             support = facts.support
             fixed = self._fixed(node, support)
-            transform = biject_to(support) if fixed else None
-            inner = (transform or biject_to(support)).inverse_shape(torch.Size(shape))
-            if fixed and missing is None:
-                transform = _alike(support, shape)
+            transform = _alike(support) if fixed else None
+            if transform is not None:
+                inner = transform.inverse_shape(torch.Size(shape))
+            else:
+                # Bounds that differ from draw to draw have an axis of draws in front.
+                inner = biject_to(support).inverse_shape(torch.Size((PROBED, *shape)))[1:]
             block = Block(node, start, tuple(inner), transform, missing)
             blocks.append(block)
             start = block.stop
@@ -181,7 +189,7 @@ class Target:
             return value
 
         with torch.no_grad():
-            self.factors.evaluate(place, batch)
+            self.factors.evaluate(place, batch, scored=False)
         columns = [found[b.node.name] for b in self.blocks]
         joined = torch.cat(columns, dim=1) if columns else torch.zeros(batch, 0)
         return joined.to(torch.float64).numpy()
@@ -212,9 +220,8 @@ class Target:
         """The values of all nodes that are no finite part, `(batch, *plates, *event)`."""
         self.given = given or self.given
         with torch.no_grad():
-            found = self.factors.evaluate(
-                self._place_at(torch.from_numpy(numpy.ascontiguousarray(u)), []), len(u)
-            ).values
+            place = self._place_at(torch.from_numpy(numpy.ascontiguousarray(u)), [])
+            found = self.factors.evaluate(place, len(u), scored=False).values
         return {n: v.expand((len(u), *v.shape[1:])) for n, v in found.items()}
 
     # -- the density -----------------------------------------------------------------------------
@@ -232,6 +239,17 @@ class Target:
             if not self._table(family):
                 base = base + _total(logs)
         return base, found
+
+    @property
+    def cells(self) -> int:
+        """Numbers that one evaluation of the density makes, about."""
+        layout = self.layout
+        count = self.dimensions + 1
+        for family in layout.families.values():
+            if family.scored:
+                own = len(layout.domains[family.node.name]) if family.own else 1
+                count += prod(family.grid) * prod(layout.cards(family)) * own
+        return count
 
     def _table(self, family) -> bool:
         return self.layout.summed and bool(family.slots or family.own)
@@ -331,6 +349,9 @@ class Target:
     def _record(self, what: str, *example) -> Recorded | None:
         """The recorded operations for batches of this length, or nothing where they cannot be recorded."""
         key = what, len(example[0])
+        self._uses[key] = self._uses.get(key, 0) + 1
+        if self._uses[key] < WORTH:
+            return None
         if key not in self._recorded:
             function = {
                 "value": self._base,
@@ -343,6 +364,28 @@ class Target:
     def forget(self) -> None:
         """Drop what was recorded: the coordinates mean something else now."""
         self._recorded.clear()
+        self._uses.clear()
+
+    def followed(self, values: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
+        """Functions of finite and continuous nodes at values of these, `(batch, *plates, *event)`."""
+        from ppl.mechanism import forward
+
+        layout = self.layout
+        known = {n: v for n, v in values.items() if layout.kinds.get(n) != "through"}
+        through = [n for n, kind in layout.kinds.items() if kind == "through"]
+        batch = max(len(v) for v in known.values())
+        found = forward(layout.mechanism, batch, 0, fixed=known, only=through).values
+        return {n: found[n].expand((batch, *found[n].shape[1:])) for n in names}
+
+    def volume(self, u: ndarray) -> ndarray:
+        """The log of how much the change of variables stretches, `(batch,)`: log p(coordinates) less log p(values)."""
+        jacobian: list[Tensor] = []
+        with torch.no_grad():
+            self.factors.evaluate(self._place_at(torch.from_numpy(u), jacobian), len(u), scored=False)
+        total = torch.zeros(len(u), dtype=torch.float64)
+        for part in jacobian:
+            total = total + part
+        return total.numpy()
 
     def marginals(self, u: ndarray) -> dict[str, Tensor]:
         """The posterior of each finite node at some coordinates, `(batch, *plates, cardinality)`."""
@@ -378,7 +421,7 @@ def _identity(transform) -> bool:
     )
 
 
-def _alike(support, shape: tuple[int, ...]):
+def _alike(support):
     """A transform for one shape: bounds that are equal for every draw lose the axis of draws."""
     while isinstance(support, constraints.independent):
         support = support.base_constraint

@@ -297,7 +297,7 @@ class Caller:
             outcome = lift(self.node, self.body, arguments, shape, {})
             self._audit_each(outcome, arguments, shape, whole)
         else:
-            outcome = self._vmap_combinations(arguments, shape, whole)
+            outcome = self._narrowed(arguments, shape, whole)
         if before != random_state():
             raise Unfit("the body draws from a global random generator")
         if outcome.distribution is not None:
@@ -305,6 +305,15 @@ class Caller:
         if self._auditing:
             self._audit(outcome, arguments, shape, seed)
         return self._mark(outcome, shape)
+
+    def _narrowed(self, arguments, shape, whole) -> Outcome:
+        """Combinations over the axes that arguments vary along; the others are spread afterwards."""
+        lead = len(shape)
+        narrow = torch.broadcast_shapes(*(a.shape[:lead] for a in arguments))
+        outcome = self._vmap_combinations(arguments, narrow, whole)
+        if outcome.distribution is None or tuple(narrow) == tuple(shape):
+            return outcome
+        return replace(outcome, distribution=outcome.distribution.expand(shape))
 
     def _vmap_combinations(self, arguments, shape, whole) -> Outcome:
         varying = torch.broadcast_shapes(*(arguments[i].shape for i in whole))

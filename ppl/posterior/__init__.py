@@ -1,15 +1,17 @@
 """What comes out of every backend: one posterior, its marginals and its certificate."""
 
-from .answer import Answer, Draws
+from .answer import Answer, Chains, Draws
 from .certificate import Certificate
 from .joint import Joint, MostProbable
 from .marginal import DrawnMarginal, Marginal, TableMarginal
 from .posterior import Posterior
 from .posteriors import Posteriors
+from .smooth import SmoothMarginal
 
 __all__ = [
     "Answer",
     "Certificate",
+    "Chains",
     "DrawnMarginal",
     "Draws",
     "Joint",
@@ -17,5 +19,6 @@ __all__ = [
     "MostProbable",
     "Posterior",
     "Posteriors",
+    "SmoothMarginal",
     "TableMarginal",
 ]

@@ -17,7 +17,7 @@ from ..graph import Graph
 from .certificate import Certificate
 from .marginal import DrawnMarginal, Marginal
 
-__all__ = ["Answer", "Draws"]
+__all__ = ["Answer", "Chains", "Draws"]
 
 
 #: Draws that a joint table is counted from, where it is not known exactly.
@@ -111,3 +111,42 @@ class Draws(Answer):
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randint(len(self), (n,), generator=generator)
         return {name: value[rows] for name, value in self._values.items()}
+
+
+class Chains(Draws):
+    """Joint draws of several chains, which depend on each other within a chain.
+
+    Args:
+        graph: Where the nodes' plates and labels are.
+        values: By node, `(chains, draws, *plates, *event)`.
+        certificate: What is known about its quality.
+        sizes: By node, how many independent draws these are worth.
+        domains: Values of the nodes that are known to be finite.
+        notes: What the user should know.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        values: Mapping[str, Tensor],
+        certificate: Certificate,
+        sizes: Mapping[str, float],
+        domains: Mapping[str, Tensor] | None = None,
+        notes: tuple[str, ...] = (),
+    ):
+        flat = {name: v.reshape((-1, *v.shape[2:])) for name, v in values.items()}
+        super().__init__(graph, flat, certificate, domains, notes)
+        #: By node, `(chains, draws, *plates, *event)`.
+        self.chains = dict(values)
+        self._sizes = dict(sizes)
+
+    def marginal(self, name: str) -> Marginal:
+        node = self._graph[name]
+        return DrawnMarginal(
+            name,
+            self._values[name],
+            node.axes,
+            node.states,
+            self._domains.get(name),
+            self._sizes.get(name),
+        )

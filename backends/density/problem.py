@@ -1,0 +1,132 @@
+"""What the density engines share: the target of a query, built once, and what can be said about it before any long work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy
+import torch
+from numpy import ndarray
+
+from ppl.compiler import Budget, Query
+from ppl.errors import BackendError, DistributionError, GaltonError
+from ppl.mechanism import Data, forward
+
+from .layout import NotExplicit
+from .target import Target
+
+__all__ = ["Problem", "problem", "starts"]
+
+#: Points at which differentiability is looked at, and how far the gradient may be from differences.
+PROBES, AGREES = 6, 1e-3
+#: Draws from the prior among which the starts of chains are chosen.
+CANDIDATES = 256
+
+_BUILT: WeakKeyDictionary[Query, Problem] = WeakKeyDictionary()
+
+
+class Problem(NamedTuple):
+    """The target of a query, or why there is none.
+
+    Args:
+        target: With the finite part summed out; `None` where that cannot be.
+        reason: Why there is none.
+        remedy: What change to the model would help.
+        explicit: Whether every density is known, though the finite part may be too much to sum out.
+    """
+
+    target: Target | None
+    reason: str = ""
+    remedy: str = ""
+    explicit: bool = False
+
+
+def problem(query: Query, budget: Budget) -> Problem:
+    """The target for the query's own observation, or for a draw of one where it has none yet."""
+    if query not in _BUILT:
+        _BUILT[query] = _built(query, budget)
+    return _BUILT[query]
+
+
+def _built(query: Query, budget: Budget) -> Problem:
+    data = query.observation or _stand_in(query)
+    try:
+        return Problem(Target(query, data.one(0), budget.cells), explicit=True)
+    except NotExplicit as error:
+        return Problem(None, str(error), error.remedy, error.finite)
+    except (DistributionError, GaltonError) as error:
+        return Problem(None, str(error))
+
+
+def _stand_in(query: Query) -> Data:
+    """A draw of what will be observed."""
+    values = forward(query.mechanism, 1, query.seed).values
+    names = [n for n in query.given if n in query.graph]
+    observed = {n: values[n][:1] for n in names}
+    present = {
+        n: torch.ones((1, *(query.sizes[p] for p in query.graph[n].axes)), dtype=torch.bool)
+        for n in names
+    }
+    return replace(query.mechanism.data, observed=observed, present=present, datasets=1)
+
+
+def target_of(query: Query, budget: Budget, data: Data) -> Target:
+    """The target for one observation.
+
+    Raises:
+        BackendError: If there is none.
+    """
+    if data is query.observation and data.datasets == 1:
+        found = problem(query, budget)
+        if found.target is not None:
+            return found.target
+    try:
+        return Target(query, data, budget.cells)
+    except NotExplicit as error:
+        raise BackendError(f"{error}. {error.remedy}".rstrip()) from error
+
+
+def starts(target: Target, count: int, seed: int) -> tuple[ndarray, ndarray]:
+    """Draws from the prior with positive densities, `(n, dimensions)`, and their log densities.
+
+    Raises:
+        BackendError: If no draw has one.
+    """
+    for attempt in range(4):
+        u = target.start(count * 4**attempt, seed + attempt)
+        lp = target.log_prob(u)
+        alive = numpy.isfinite(lp)
+        if alive.any():
+            return u[alive], lp[alive]
+    raise BackendError(
+        f"The density is zero or no number at {len(u):,} draws from the prior of {', '.join(target.layout.free[:4])}: no place to begin "
+        "was found. The observation may be impossible, or its scale far from what the prior can reach."
+    )
+
+
+def differentiable(target: Target) -> str:
+    """Why the density cannot be differentiated; empty where it can."""
+    try:
+        u, _ = starts(target, 32, 5)
+    except BackendError as error:
+        return str(error)
+    u = u[:PROBES]
+    try:
+        _, slope = target.gradient(u)
+    except (RuntimeError, TypeError, ValueError, GaltonError) as error:
+        text = str(error).splitlines()[0]
+        return f"its gradient cannot be had ({text[:160]})"
+    along = numpy.random.default_rng(3).normal(size=u.shape)
+    best = numpy.full(len(u), numpy.inf)
+    for step in (1e-4, 1e-5, 1e-6):
+        ends = [target.log_prob(u + sign * step * along) for sign in (1, -1)]
+        with numpy.errstate(invalid="ignore"):
+            slopes = (ends[0] - ends[1]) / (2 * step)
+        gap = numpy.abs(slopes - (slope * along).sum(axis=1))
+        best = numpy.fmin(best, gap / (1 + numpy.abs(slopes)))
+    wrong = numpy.isfinite(best) & (best > AGREES)
+    if wrong.mean() > 0.5:
+        return "its gradient is not that of the density: some body works outside torch, or jumps"
+    return ""
