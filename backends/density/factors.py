@@ -7,6 +7,7 @@ the batch and the plates, and here over the finite variables too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ppl.distributions import Distribution
+from ppl.distributions.tracing import recording
 from ppl.graph import Node, Parent
 from ppl.mechanism import quiet
 from ppl.mechanism.outcome import Outcome
@@ -97,7 +99,8 @@ class Factors:
         }
         through: dict[str, Tensor] = {}
         logs: dict[tuple[str, str], Tensor] = {}
-        with quiet():
+        # Samplers try everything: where a parameter is out of range the density is no number, which they read as zero.
+        with quiet(), nullcontext() if self.audit else recording():
             for group in self.graph.strata:
                 chain = self.graph.chain_plate(group[0])
                 if chain is not None:

@@ -17,7 +17,7 @@ from ppl.mechanism import Data, forward
 from .layout import NotExplicit
 from .target import Target
 
-__all__ = ["Problem", "problem", "starts"]
+__all__ = ["Problem", "differentiable", "problem", "stand_in", "starts", "target_of"]
 
 #: Points at which differentiability is looked at, and how far the gradient may be from differences.
 PROBES, AGREES = 6, 1e-3
@@ -51,7 +51,7 @@ def problem(query: Query, budget: Budget) -> Problem:
 
 
 def _built(query: Query, budget: Budget) -> Problem:
-    data = query.observation or _stand_in(query)
+    data = query.observation or stand_in(query)
     try:
         return Problem(Target(query, data.one(0), budget.cells), explicit=True)
     except NotExplicit as error:
@@ -60,7 +60,7 @@ def _built(query: Query, budget: Budget) -> Problem:
         return Problem(None, str(error))
 
 
-def _stand_in(query: Query) -> Data:
+def stand_in(query: Query) -> Data:
     """A draw of what will be observed."""
     values = forward(query.mechanism, 1, query.seed).values
     names = [n for n in query.given if n in query.graph]

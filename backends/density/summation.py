@@ -6,7 +6,7 @@ pass down the tree give the value and all that a gradient needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import log2, prod
 
@@ -73,17 +73,26 @@ class Summation:
         layout: Variables and families.
         constant: Tables of families that no evaluation changes, `(1, *plates, *cards)` log densities.
         limit: The largest total size of the tree's cliques.
+        keys: The families to take; all by default.
 
     Raises:
         NotExplicit: If it is larger.
     """
 
-    def __init__(self, layout: Layout, constant: Mapping[Key, Tensor], limit: int):
+    def __init__(
+        self,
+        layout: Layout,
+        constant: Mapping[Key, Tensor],
+        limit: int,
+        keys: Collection[Key] | None = None,
+    ):
         self.layout = layout
         self.reach = _reach(layout, constant)
         self.sizes = [len(values) for values in self.reach]
         self.parts: list[Part] = []
         for key, family in layout.families.items():
+            if keys is not None and key not in keys:
+                continue
             if family.scored and (family.slots or family.own):
                 self.parts += self._parts(key, family)
         self.sources = [part.source for part in self.parts]

@@ -21,7 +21,7 @@ from ppl.graph import Node
 from ppl.mechanism import Data
 from ppl.mechanism.outcome import Outcome
 
-from .factors import Evaluated, Factors
+from .factors import Factors
 from .layout import Layout
 from .recorded import Recorded
 from .summation import Key, Summation
@@ -33,6 +33,8 @@ LOCATION_SCALE = ("Normal", "StudentT", "Cauchy", "Laplace", "Logistic", "Gumbel
 
 #: Operations are recorded when a batch of one length is evaluated for so manyth a time.
 WORTH = 3
+#: Draws from the prior at which everything is evaluated with all checks and audits, once.
+FIRST = 16
 #: Draws for which probing saw a support.
 PROBED = 2
 
@@ -80,19 +82,24 @@ class Target:
         self.factors = Factors(self.layout)
         #: Location-scale nodes whose coordinates are standardised ("not centred").
         self.standardised: frozenset[str] = frozenset()
-        self.blocks = self._blocks()
-        self.dimensions = self.blocks[-1].stop if self.blocks else 0
-        #: Values of finite nodes, where these are not summed out.
-        self.given: Mapping[str, Tensor] = {}
-        start = self.start(1, 0)
-        self._evaluated(torch.from_numpy(start))
+        self._cells_limit = cells
+        self._prior_sum: list[Summation] | None = None
         self.summation: Summation | None = None
-        if summed and self.layout.sizes:
-            self.summation = Summation(self.layout, self.factors._constant, cells)
         #: Families of observed nodes.
         self.likelihood = frozenset(
             key for key in self.layout.families if self.layout.kinds[key[0]] == "seen"
         )
+        self.blocks = self._blocks()
+        self.dimensions = self.blocks[-1].stop if self.blocks else 0
+        #: Values of finite nodes, where these are not summed out.
+        self.given: Mapping[str, Tensor] = {}
+        if self.particles:
+            values = self.prior(FIRST, 0)
+            self.given = {n: values[n] for n in self.particles}
+        with torch.no_grad():
+            self._parts(torch.from_numpy(self.start(FIRST, 0)))
+        if summed and self.layout.sizes:
+            self.summation = Summation(self.layout, self.factors._constant, cells)
         self._recorded: dict[tuple, Recorded | None] = {}
         self._uses: dict[tuple, int] = {}
         self.evaluations = 0
@@ -197,11 +204,11 @@ class Target:
     def start(self, batch: int, seed: int) -> ndarray:
         """Coordinates of draws from the prior, `(batch, dimensions)`."""
         values = self.prior(batch, seed)
-        found = self.coordinates({n: values[n] for n in self.layout.free + self._particles})
+        found = self.coordinates({n: values[n] for n in self.layout.free + self.particles})
         return numpy.clip(numpy.nan_to_num(found, posinf=30, neginf=-30), -1e8, 1e8)
 
     @property
-    def _particles(self) -> list[str]:
+    def particles(self) -> list[str]:
         """The finite nodes whose values come beside the coordinates."""
         if self.layout.summed:
             return []
@@ -226,19 +233,23 @@ class Target:
 
     # -- the density -----------------------------------------------------------------------------
 
-    def _evaluated(self, u: Tensor) -> tuple[Tensor, Evaluated]:
-        """What is no table, `(batch,)`, and everything that was evaluated."""
+    def _parts(self, u: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The log prior with its change of variables and the log likelihood, as far as no finite variable is in them, and the tables."""
         jacobian: list[Tensor] = []
         batch = len(u)
         found = self.factors.evaluate(self._place_at(u, jacobian), batch)
-        base = torch.zeros(batch, dtype=torch.float64)
+        prior = seen = torch.zeros(batch, dtype=torch.float64)
         for part in jacobian:
-            base = base + part
+            prior = prior + part
         for key, logs in found.logs.items():
-            family = self.layout.families[key]
-            if not self._table(family):
-                base = base + _total(logs)
-        return base, found
+            if self._table(self.layout.families[key]):
+                continue
+            if key in self.likelihood:
+                seen = seen + _total(logs)
+            else:
+                prior = prior + _total(logs)
+        moving = self.summation.moving if self.summation is not None else []
+        return prior, seen, [found.logs[k] for k in moving]
 
     @property
     def cells(self) -> int:
@@ -254,67 +265,81 @@ class Target:
     def _table(self, family) -> bool:
         return self.layout.summed and bool(family.slots or family.own)
 
-    def split(self, u: ndarray) -> tuple[ndarray, ndarray]:
-        """log prior with its change of variables, and log likelihood, `(batch,)` each; only where no prior has a finite part above it."""
+    def split(
+        self, u: ndarray, given: Mapping[str, Tensor] | None = None
+    ) -> tuple[ndarray, ndarray]:
+        """log prior with its change of variables, and log likelihood, `(batch,)` each.
+
+        Args:
+            u: Coordinates.
+            given: Values of the finite nodes, where they are not summed out.
+        """
+        tensor = torch.from_numpy(numpy.ascontiguousarray(u, dtype=float))
+        self.given = given or {}
+        recorded = None if self.given else self._record("value", tensor)
         with torch.no_grad():
-            tensor = torch.from_numpy(numpy.ascontiguousarray(u))
-            jacobian: list[Tensor] = []
-            found = self.factors.evaluate(self._place_at(tensor, jacobian), len(u))
-            prior = torch.zeros(len(u), dtype=torch.float64)
-            for part in jacobian:
-                prior = prior + part
-            seen = torch.zeros(len(u), dtype=torch.float64)
-            for key, logs in found.logs.items():
-                if self._table(self.layout.families[key]):
-                    continue
-                if key in self.likelihood:
-                    seen = seen + _total(logs)
-                else:
-                    prior = prior + _total(logs)
-            if self.summation is not None:
-                tables = {k: found.logs[k].numpy() for k in self.summation.moving}
-                seen = seen + torch.from_numpy(self.summation.run(tables, len(u), down=False))
+            prior, seen, tables = recorded(tensor) if recorded else self._parts(tensor)
         self.evaluations += len(u)
-        return prior.numpy(), seen.numpy()
+        first, second = prior.numpy(), seen.numpy()
+        if self.summation is not None:
+            total = self._summed(tables, len(u), down=False)
+            if self._above:
+                named = self._named(tables)
+                above = self._above[0].run(named, len(u), down=False)
+                return first + above, second + total - above
+            second = second + total
+        return first, second
+
+    @property
+    def _above(self) -> list[Summation]:
+        """The sum over the finite part of the prior alone, where continuous nodes have finite parents."""
+        if self._prior_sum is None:
+            layout, self._prior_sum = self.layout, []
+            if any(f.slots and layout.kinds[k[0]] == "free" for k, f in layout.families.items()):
+                keys = [k for k in layout.families if k not in self.likelihood]
+                constant = self.factors._constant
+                self._prior_sum = [Summation(layout, constant, self._cells_limit, keys)]
+        return self._prior_sum
 
     def log_prob(self, u: ndarray) -> ndarray:
         """log p at some coordinates, `(batch,)`; minus infinity where it is zero or no number."""
         tensor = torch.from_numpy(numpy.ascontiguousarray(u, dtype=float))
         recorded = self._record("value", tensor)
         with torch.no_grad():
-            base, tables = recorded(tensor) if recorded else self._base(tensor)
+            prior, seen, tables = recorded(tensor) if recorded else self._parts(tensor)
         self.evaluations += len(u)
-        return _finite(self._summed(base, tables, len(u), down=False))
+        return _finite((prior + seen).numpy() + self._summed(tables, len(u), down=False))
 
-    def gradient(self, u: ndarray) -> tuple[ndarray, ndarray]:
-        """log p and its gradient, `(batch,)` and `(batch, dimensions)`."""
+    def gradient(self, u: ndarray, power: float = 1.0) -> tuple[ndarray, ndarray]:
+        """log p with the likelihood to a power, and its gradient, `(batch,)` and `(batch, dimensions)`."""
         tensor = torch.from_numpy(numpy.ascontiguousarray(u, dtype=float))
         self.evaluations += len(u)
+        share = torch.full((len(u),), power, dtype=torch.float64)
         if self.summation is None:
-            recorded = self._record("gradient", tensor)
-            base, slope = recorded(tensor) if recorded else self._plain_gradient(tensor)
+            recorded = self._record("gradient", tensor, share)
+            run = recorded or self._plain_gradient
+            base, slope = run(tensor, share)
             return _finite(base.numpy()), numpy.nan_to_num(slope.numpy(), posinf=0, neginf=0)
         recorded = self._record("value", tensor)
         with torch.no_grad():
-            base, tables = recorded(tensor) if recorded else self._base(tensor)
-        total = self._summed(base, tables, len(u), down=True)
-        weights = self._weights(tables, len(u))
+            prior, seen, tables = recorded(tensor) if recorded else self._parts(tensor)
+        total = self._summed(tables, len(u), down=True)
+        weights = [share, *self._weights(tables, len(u), power)]
         recorded = self._record("back", tensor, weights)
         slope = recorded(tensor, weights) if recorded else self._back(tensor, weights)
-        return _finite(total), numpy.nan_to_num(slope.numpy(), posinf=0, neginf=0)
+        value = prior.numpy() + power * (seen.numpy() + total)
+        return _finite(value), numpy.nan_to_num(slope.numpy(), posinf=0, neginf=0)
 
-    def _base(self, u: Tensor) -> tuple[Tensor, list[Tensor]]:
-        base, found = self._evaluated(u)
-        moving = self.summation.moving if self.summation is not None else []
-        return base, [found.logs[k] for k in moving]
+    def _named(self, tables: list[Tensor]) -> dict[Key, ndarray]:
+        assert self.summation is not None
+        return {k: t.numpy() for k, t in zip(self.summation.moving, tables, strict=True)}
 
-    def _summed(self, base: Tensor, tables: list[Tensor], batch: int, down: bool) -> ndarray:
+    def _summed(self, tables: list[Tensor], batch: int, down: bool) -> ndarray:
         if self.summation is None:
-            return base.numpy()
-        named = {k: t.numpy() for k, t in zip(self.summation.moving, tables, strict=True)}
-        return base.numpy() + self.summation.run(named, batch, down)
+            return numpy.zeros(batch)
+        return self.summation.run(self._named(tables), batch, down)
 
-    def _weights(self, tables: list[Tensor], batch: int) -> list[Tensor]:
+    def _weights(self, tables: list[Tensor], batch: int, power: float = 1.0) -> list[Tensor]:
         """The posterior probability of every entry, in the shape of its table."""
         assert self.summation is not None
         shares, found = self.summation.shares(), []
@@ -322,27 +347,30 @@ class Target:
             share = torch.from_numpy(numpy.ascontiguousarray(shares[key]))
             if len(table) == 1 and batch > 1:
                 share = share.sum(dim=0, keepdim=True)
-            found.append(share)
+            found.append(share * power if power != 1.0 else share)
         return found
 
     def _back(self, u: Tensor, weights: list[Tensor]) -> Tensor:
+        """The gradient, given how much each log likelihood and each entry of a table weighs."""
         with torch.enable_grad():
             v = u.detach().requires_grad_(True)
-            base, tables = self._base(v)
+            prior, seen, tables = self._parts(v)
             outputs, cotangents = [], []
-            for out, cotangent in zip((base, *tables), (torch.ones_like(base), *weights), strict=True):
+            whole = (torch.ones_like(prior), *weights)
+            for out, cotangent in zip((prior, seen, *tables), whole, strict=True):
                 if out.requires_grad:
                     outputs.append(out)
                     cotangents.append(cotangent)
             (slope,) = torch.autograd.grad(outputs, v, cotangents)
         return slope
 
-    def _plain_gradient(self, u: Tensor) -> tuple[Tensor, Tensor]:
+    def _plain_gradient(self, u: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             v = u.detach().requires_grad_(True)
-            base, _ = self._base(v)
-            (slope,) = torch.autograd.grad(base.sum(), v)
-        return base.detach(), slope
+            prior, seen, _ = self._parts(v)
+            total = prior + power * seen
+            (slope,) = torch.autograd.grad(total.sum(), v)
+        return total.detach(), slope
 
     # -- recording -------------------------------------------------------------------------------
 
@@ -354,7 +382,7 @@ class Target:
             return None
         if key not in self._recorded:
             function = {
-                "value": self._base,
+                "value": self._parts,
                 "gradient": self._plain_gradient,
                 "back": self._back,
             }[what]
@@ -402,8 +430,8 @@ class Target:
     def _run(self, u: ndarray) -> None:
         assert self.summation is not None
         with torch.no_grad():
-            base, tables = self._base(torch.from_numpy(numpy.ascontiguousarray(u)))
-        self._summed(base, tables, len(u), down=True)
+            _, _, tables = self._parts(torch.from_numpy(numpy.ascontiguousarray(u)))
+        self._summed(tables, len(u), down=True)
 
 
 def _total(logs: Tensor) -> Tensor:

@@ -21,14 +21,18 @@ from numpy import ndarray
 
 from .mass import Mass, StepSize
 
-__all__ = ["Gradient", "Trace", "nuts"]
+__all__ = ["TARGET", "Gradient", "Trace", "nuts"]
 
 #: log p and its gradient of points `(chains, dimensions)`: `(chains,)` and `(chains, dimensions)`.
 Gradient = Callable[[ndarray], tuple[ndarray, ndarray]]
-#: Trajectories of each chain in warm-up: before the mass matrix is looked at, in each window that renews it, and after the last.
-FIRST, WINDOWS, LAST = 20, (10, 20, 40, 80), 20
+#: Warm-up: trajectories of each chain before the mass matrix is looked at; draws of all chains together, and trajectories of each at least, in
+#: every window that renews it; trajectories after the last.
+FIRST, WINDOWS, LAST = 20, ((150, 8), (300, 10), (600, 15), (1200, 20)), 15
+#: By number: how many bits are set, and how many of the lowest without a gap.
+ONES = numpy.array([bin(n).count("1") for n in range(2**12)])
+TRAILING = numpy.array([(n ^ (n + 1)).bit_length() - 1 for n in range(2**12)])
 #: The acceptance statistic that the step size aims at.
-TARGET = 0.8
+TARGET = 0.9
 #: A trajectory whose energy errs by more than this has diverged.
 ERROR = 1000.0
 
@@ -61,45 +65,39 @@ class Trace:
 
 
 class _Chains:
-    """The state of all chains' trajectories, one row each."""
+    """The state of all chains' trajectories, one row each; a state is a position, a momentum, a gradient and a log density side by side."""
 
     def __init__(self, gradient: Gradient, start: ndarray, rng: numpy.random.Generator, depth: int):
         chains, dim = start.shape
-        self.gradient, self.rng, self.depth_limit = gradient, rng, depth
-        self.q = start.copy()  # where each chain stands between trajectories
-        self.lp, self.g = gradient(self.q)
-        shape = (chains, dim)
-        self.mass = Mass(dim)
-        self.step = StepSize(TARGET)
-        # Both ends of the tree, and the end that moves.
-        self.left, self.right = [numpy.zeros((3, *shape)) for _ in range(2)]
-        self.move = numpy.zeros((3, *shape))  # position, momentum, gradient
+        self.gradient, self.rng, self.depth_limit, self.dim = gradient, rng, depth, dim
+        self.mass, self.step = Mass(dim), StepSize(TARGET)
+        wide = (chains, 3 * dim + 1)
+        self.here = numpy.zeros(wide)  # where each chain stands between trajectories
+        self.here[:, :dim] = start
+        self.here[:, -1], self.here[:, 2 * dim : -1] = gradient(start)
+        # Both ends of the tree, the end that moves, and what the tree and the subtree propose.
+        self.left, self.right, self.move = (numpy.zeros(wide) for _ in range(3))
+        self.best, self.sub = numpy.zeros(wide), numpy.zeros(wide)
         self.direction, self.size = numpy.ones(chains), numpy.ones(chains)
         self.h0 = numpy.zeros(chains)
-        self.depth = numpy.zeros(chains, dtype=int)
-        self.leaf = numpy.zeros(chains, dtype=int)
+        self.depth, self.leaf = numpy.zeros((2, chains), dtype=int)
         self.weight, self.sub_weight = numpy.zeros(chains), numpy.zeros(chains)
-        self.rho, self.sub_rho = numpy.zeros(shape), numpy.zeros(shape)
-        self.best = [self.q.copy(), self.lp.copy(), self.g.copy()]
-        self.sub = [self.q.copy(), self.lp.copy(), self.g.copy()]
-        self.check_p = numpy.zeros((chains, depth + 1, dim))
-        self.check_rho = numpy.zeros((chains, depth + 1, dim))
+        self.rho, self.sub_rho = numpy.zeros((2, chains, dim))
+        self.check = numpy.zeros((chains, depth + 1, 2 * dim))  # momentum and sum of momenta
         self.accept, self.leaves = numpy.zeros(chains), numpy.zeros(chains)
-        self.rows = numpy.arange(chains)
-        self.begin(numpy.ones(chains, dtype=bool))
+        self.begin(numpy.arange(chains))
 
-    def begin(self, which: ndarray) -> None:
+    def begin(self, rows: ndarray) -> None:
         """New momenta, and trees of one leaf."""
-        rows = which.nonzero()[0]
+        d = self.dim
         p = self.mass.momentum(self.rng, len(rows))
-        self.h0[rows] = -self.lp[rows] + self.mass.kinetic(p)
-        state = numpy.stack([self.q[rows], p, self.g[rows]])
-        self.left[:, rows] = self.right[:, rows] = state
+        state = self.here[rows]
+        state[:, d : 2 * d] = p
+        self.h0[rows] = self.mass.kinetic(p) - state[:, -1]
+        self.left[rows] = self.right[rows] = self.best[rows] = state
         self.depth[rows] = 0
         self.weight[rows] = 0.0
         self.rho[rows] = p
-        for kept, now in zip(self.best, (self.q, self.lp, self.g), strict=True):
-            kept[rows] = now[rows]
         self.accept[rows] = self.leaves[rows] = 0.0
         self.size[rows] = self.step.now
         self.extend(rows)
@@ -108,85 +106,92 @@ class _Chains:
         """Start a subtree at one end, chosen at random."""
         forward = self.rng.random(len(rows)) < 0.5
         self.direction[rows] = numpy.where(forward, 1.0, -1.0)
-        self.move[:, rows] = numpy.where(forward[:, None], self.right[:, rows], self.left[:, rows])
+        self.move[rows] = numpy.where(forward[:, None], self.right[rows], self.left[rows])
         self.leaf[rows] = 0
         self.sub_weight[rows] = -numpy.inf
         self.sub_rho[rows] = 0.0
 
     def leapfrog(self) -> tuple[ndarray, ndarray, ndarray]:
         """One step of every chain; returns which trajectories ended, which of them diverged, and which reached the depth limit."""
-        q, p, g = self.move
+        d, move = self.dim, self.move
+        q, p, g = move[:, :d], move[:, d : 2 * d], move[:, 2 * d : -1]
         eps = (self.size * self.direction)[:, None]
         p += 0.5 * eps * g
         q += eps * self.mass.velocity(p)
         lp, slope = self.gradient(q)
         g[...] = slope
-        p += 0.5 * eps * g
+        move[:, -1] = lp
+        p += 0.5 * eps * slope
         delta = self.h0 + lp - self.mass.kinetic(p)
-        delta = numpy.where(numpy.isfinite(delta), delta, -numpy.inf)
+        delta[~numpy.isfinite(delta)] = -numpy.inf
         diverged = delta < -ERROR
         self.accept += numpy.exp(numpy.minimum(delta, 0.0))
         self.leaves += 1
         total = numpy.logaddexp(self.sub_weight, delta)
-        with numpy.errstate(invalid="ignore"):
-            take = self.rng.random(len(total)) < numpy.exp(delta - total)
-        for kept, now in zip(self.sub, (q, lp, g), strict=True):
-            kept[take] = now[take]
+        # log u < log share; with both infinite nothing is taken.
+        take = numpy.log(self.rng.random(len(total))) + total < delta
+        self.sub[take] = move[take]
         self.sub_weight = total
         self.sub_rho += p
         turning = self._turning_inside(p)
-        complete = (self.leaf + 1) == (1 << self.depth)
         stop = diverged | turning
         self.leaf += 1
-        joined = complete & ~stop
-        deepest = self._join(joined.nonzero()[0])
-        stop[joined] = deepest[0]
-        return stop, diverged, deepest[1]
+        joined = ((self.leaf == (1 << self.depth)) & ~stop).nonzero()[0]
+        deepest = numpy.zeros(len(stop), dtype=bool)
+        if len(joined):
+            stop[joined], deepest[joined] = self._join(joined)
+        return stop, diverged, deepest
 
     def _turning_inside(self, p: ndarray) -> ndarray:
         """Whether a subtree that ends at this leaf turns back on itself."""
-        leaf = self.leaf
-        bits = _ones(leaf >> 1)
-        even = (leaf & 1) == 0
-        rows = even.nonzero()[0]
-        self.check_p[rows, bits[rows]] = p[rows]
-        self.check_rho[rows, bits[rows]] = self.sub_rho[rows]
+        d, leaf = self.dim, self.leaf
+        bits = ONES[leaf >> 1]
+        odd = leaf & 1
+        even, rows = (odd == 0).nonzero()[0], odd.nonzero()[0]
         turning = numpy.zeros(len(leaf), dtype=bool)
-        odd = (~even).nonzero()[0]
-        if not len(odd):
+        if len(even):
+            at = bits[even]
+            self.check[even, at, :d] = p[even]
+            self.check[even, at, d:] = self.sub_rho[even]
+        if not len(rows):
             return turning
-        last = bits[odd] - _trailing_ones(leaf[odd]) + 1
-        at = bits[odd].copy()
-        while len(odd):
-            first = self.check_p[odd, at]
-            rho = self.sub_rho[odd] - self.check_rho[odd, at] + first
-            turning[odd] |= self._turns(first, p[odd], rho)
-            on = (at > last) & ~turning[odd]
-            odd, at, last = odd[on], at[on] - 1, last[on]
+        at = bits[rows]
+        last = at - TRAILING[leaf[rows]] + 1
+        while len(rows):
+            held = self.check[rows, at]
+            first = held[:, :d]
+            turned = self._turns(first, p[rows], self.sub_rho[rows] - held[:, d:] + first)
+            turning[rows] = turned
+            on = ((at > last) & ~turned).nonzero()[0]
+            rows, at, last = rows[on], at[on] - 1, last[on]
         return turning
 
     def _turns(self, first: ndarray, last: ndarray, rho: ndarray) -> ndarray:
         velocity = self.mass.velocity(rho - 0.5 * (first + last))
-        return ((first * velocity).sum(axis=1) <= 0) | ((last * velocity).sum(axis=1) <= 0)
+        return numpy.minimum((first * velocity).sum(axis=1), (last * velocity).sum(axis=1)) <= 0
 
     def _join(self, rows: ndarray) -> tuple[ndarray, ndarray]:
         """Whole subtrees become part of their trees: which trajectories end by that, and which only because of their depth."""
-        if not len(rows):
-            return numpy.zeros(0, dtype=bool), numpy.zeros(0, dtype=bool)
-        take = numpy.log(self.rng.random(len(rows))) < self.sub_weight[rows] - self.weight[rows]
-        for kept, new in zip(self.best, self.sub, strict=True):
-            kept[rows[take]] = new[rows[take]]
+        d = self.dim
+        old, new = self.weight[rows], self.sub_weight[rows]
+        take = rows[numpy.log(self.rng.random(len(rows))) < new - old]
+        self.best[take] = self.sub[take]
         forward = self.direction[rows] > 0
-        self.right[:, rows[forward]] = self.move[:, rows[forward]]
-        self.left[:, rows[~forward]] = self.move[:, rows[~forward]]
-        self.weight[rows] = numpy.logaddexp(self.weight[rows], self.sub_weight[rows])
+        ahead, back = rows[forward], rows[~forward]
+        self.right[ahead], self.left[back] = self.move[ahead], self.move[back]
+        self.weight[rows] = numpy.logaddexp(old, new)
         self.rho[rows] += self.sub_rho[rows]
         self.depth[rows] += 1
-        turned = self._turns(self.left[1, rows], self.right[1, rows], self.rho[rows])
+        turned = self._turns(self.left[rows, d : 2 * d], self.right[rows, d : 2 * d], self.rho[rows])
         deepest = (self.depth[rows] >= self.depth_limit) & ~turned
-        on = ~(turned | deepest)
-        self.extend(rows[on])
-        return turned | deepest, deepest
+        stop = turned | deepest
+        if not stop.all():
+            self.extend(rows[~stop])
+        return stop, deepest
+
+    def settle(self, rows: ndarray) -> None:
+        """Trajectories ended: their proposals are where the chains stand."""
+        self.here[rows] = self.best[rows]
 
 
 def nuts(
@@ -223,11 +228,19 @@ def nuts(
         with numpy.errstate(all="ignore"):
             return gradient(q)
 
-    chains = len(start)
+    chains, dim = start.shape
+    everyone = numpy.arange(chains)
     state = _Chains(counted, numpy.array(start, dtype=float), rng, depth)
+
+    def guess() -> None:
+        here = state.here
+        q, g = here[:, :dim].copy(), here[:, 2 * dim : -1].copy()
+        state.step.guess(counted, q, here[:, -1].copy(), g, state.mass, rng)
+
     state.step = StepSize(target)
-    state.step.guess(counted, state.q, state.lp, state.g, state.mass, rng)
-    windows = [int(n * stretch) for n in WINDOWS]
+    guess()
+    state.begin(everyone)
+    windows = [int(max(-(-draws_ // chains), least) * stretch) for draws_, least in WINDOWS]
     bounds = numpy.cumsum([int(FIRST * stretch), *windows]) * chains
     end = bounds[-1] + int(LAST * stretch) * chains
     held: list[ndarray] = []
@@ -237,44 +250,43 @@ def nuts(
         stop, _, _ = state.leapfrog()
         if whole:
             whole()
-        if not stop.any():
-            continue
         rows = stop.nonzero()[0]
-        state.q[rows], state.lp[rows], state.g[rows] = (k[rows] for k in state.best)
+        if not len(rows):
+            continue
+        state.settle(rows)
         state.step.learn(state.accept[rows] / state.leaves[rows], state.size[rows], enough)
         if finished >= bounds[0]:
-            held.append(state.q[rows].copy())
+            held.append(state.here[rows, :dim])
         finished += len(rows)
-        renewed = False
         if window < len(windows) and finished >= bounds[window + 1]:
             state.mass = Mass.of(numpy.concatenate(held), state.mass)
-            held, window, renewed = [], window + 1, True
-            state.step.guess(counted, state.q, state.lp, state.g, state.mass, rng)
-        state.begin(numpy.ones(chains, dtype=bool) if renewed else stop)
+            held, window = [], window + 1
+            guess()
+            rows = everyone
+        state.begin(rows)
     state.step.settle()
     warm = time.monotonic()
-    dim = start.shape[1]
     found = numpy.zeros((chains, draws, dim))
     energy, depths = numpy.zeros((chains, draws)), numpy.zeros((chains, draws), dtype=int)
     count = numpy.zeros(chains, dtype=int)
     divergences = saturated = 0
-    state.begin(numpy.ones(chains, dtype=bool))
+    state.begin(everyone)
     while (count < draws).any() and time.monotonic() < until:
         stop, diverged, deepest = state.leapfrog()
         if whole:
             whole()
-        if not stop.any():
+        rows = stop.nonzero()[0]
+        if not len(rows):
             continue
-        state.q[stop], state.lp[stop], state.g[stop] = (k[stop] for k in state.best)
-        open_ = stop & (count < draws)
-        rows = open_.nonzero()[0]
-        found[rows, count[rows]] = state.q[rows]
-        energy[rows, count[rows]] = state.h0[rows]
-        depths[rows, count[rows]] = state.depth[rows]
-        divergences += int((diverged & open_).sum())
-        saturated += int(deepest.sum())
-        count[rows] += 1
-        state.begin(stop)
+        state.settle(rows)
+        kept = rows[count[rows] < draws]
+        found[kept, count[kept]] = state.here[kept, :dim]
+        energy[kept, count[kept]] = state.h0[kept]
+        depths[kept, count[kept]] = state.depth[kept]
+        divergences += int(diverged[kept].sum())
+        saturated += int(deepest[kept].sum())
+        count[kept] += 1
+        state.begin(rows)
     least = int(count.min())
     return Trace(
         found[:, :least],
@@ -287,17 +299,3 @@ def nuts(
         complete=least == draws,
         saturated=saturated,
     )
-
-
-def _ones(n: ndarray) -> ndarray:
-    """How many bits are set."""
-    count = numpy.zeros_like(n)
-    while n.any():
-        count += n & 1
-        n = n >> 1
-    return count
-
-
-def _trailing_ones(n: ndarray) -> ndarray:
-    """How many of the lowest bits are set without a gap."""
-    return _ones((n ^ (n + 1)) >> 1)
