@@ -132,7 +132,9 @@ def recognised(query: Query, data: Data) -> Form:
         raise Unfitting("nothing continuous is unobserved")
     strange = [n for n, f in families.items() if f not in (*GAUSSIAN, *CONJUGATE)]
     if strange:
-        raise Unfitting(f"'{strange[0]}' is {families[strange[0]]}, which has no conjugate form here")
+        raise Unfitting(
+            f"'{strange[0]}' is {families[strange[0]]}, which has no conjugate form here"
+        )
     count = sum(query.mechanism.count(query.graph[n]) for n in families)
     if count > COORDINATES:
         raise Unfitting(f"{count:,} coordinates are more than {COORDINATES:,}")
@@ -142,6 +144,8 @@ def recognised(query: Query, data: Data) -> Form:
         if name in target.layout.present:
             raise Unfitting(f"'{name}' is observed in part")
     names = target.layout.free
+    if not names:
+        raise Unfitting("nothing continuous is unobserved")
     gaussian = [n for n in names if families[n] in GAUSSIAN]
     others = [n for n in names if families[n] in CONJUGATE]
     given = {
@@ -149,12 +153,13 @@ def recognised(query: Query, data: Data) -> Form:
         for n, places in configurations.items()
     }
     total = len(next(iter(given.values()))) if given else 1
-    laws, log_weights = [], []
+    laws: list[Law] = []
+    log_weights = []
     for c in range(total):
         mine = {n: v[c : c + 1] for n, v in given.items()}
         density = Density(target, mine)
         if not others:
-            law = Gaussian.fitted(density, gaussian)
+            law: Law = Gaussian.fitted(density, gaussian)
         elif not gaussian:
             law = Conjugate.fitted(density, {n: families[n] for n in others})
         else:
@@ -286,7 +291,9 @@ class ClosedAnswer(Answer):
             for name, value in form.laws[c].sample(int(count), rng).items():
                 values.setdefault(name, []).append(value)
             for name, value in form.configurations.items():
-                values.setdefault(name, []).append(value[c : c + 1].expand((int(count), *value.shape[1:])))
+                values.setdefault(name, []).append(
+                    value[c : c + 1].expand((int(count), *value.shape[1:]))
+                )
         back = torch.from_numpy(numpy.argsort(order))
         joined = {name: torch.cat(parts)[back] for name, parts in values.items()}
         rest = [name for name in self.names if name not in joined]
@@ -307,7 +314,9 @@ class ClosedAnswer(Answer):
         extra = [n for n in values if n not in form.laws[0].names and n not in form.configurations]
         if lacking or extra:
             wanted = ", ".join((*form.laws[0].names, *form.configurations))
-            raise BackendError(f"The density is known jointly for {wanted}; ask for exactly these (of=...).")
+            raise BackendError(
+                f"The density is known jointly for {wanted}; ask for exactly these (of=...)."
+            )
         parts = []
         for c, law in enumerate(form.laws):
             log_p = law.log_prob(values) + form.log_weights[c]

@@ -6,6 +6,7 @@ Each has the same names: `fitted`, `log_total` (the log of the density's integra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import lgamma, log, pi, prod
 from typing import Any, Protocol
 
@@ -17,7 +18,16 @@ from torch import Tensor
 from ppl.errors import QueryError
 from ppl.posterior import Marginal
 
-__all__ = ["CONJUGATE", "GAUSSIAN", "Conjugate", "Gaussian", "Law", "LawMarginal", "Scaled", "Unfitting"]
+__all__ = [
+    "CONJUGATE",
+    "GAUSSIAN",
+    "Conjugate",
+    "Gaussian",
+    "Law",
+    "LawMarginal",
+    "Scaled",
+    "Unfitting",
+]
 
 #: Families that a quadratic log density makes Gaussian, and those with sufficient statistics of their own.
 GAUSSIAN = ("Normal", "MultivariateNormal")
@@ -132,7 +142,9 @@ class Gaussian:
             mean = origin.numpy() + numpy.linalg.solve(precision, gradient)
             root = numpy.linalg.cholesky(precision)
         except numpy.linalg.LinAlgError as error:
-            raise Unfitting("the log joint is quadratic, but falls off in no direction of some") from error
+            raise Unfitting(
+                "the log joint is quadratic, but falls off in no direction of some"
+            ) from error
         with torch.no_grad():
             top = float(at(torch.from_numpy(mean)[None])[0])
         log_total = top + 0.5 * d * log(2 * pi) - numpy.log(numpy.diag(root)).sum()
@@ -218,9 +230,7 @@ class Conjugate:
         """
         kinds = {n: "Gamma" if f in ("Exponential", "Chi2") else f for n, f in families.items()}
         shapes = {n: density.shape(n) for n in kinds}
-        count = 1 + sum(
-            prod(shapes[n]) * (1 if f == "Dirichlet" else 2) for n, f in kinds.items()
-        )
+        count = 1 + sum(prod(shapes[n]) * (1 if f == "Dirichlet" else 2) for n, f in kinds.items())
         draws = density.prior(2 * count + TESTS, 3)
         inside = _inside(kinds, draws)
         draws = {n: v[inside] for n, v in draws.items()}
@@ -261,7 +271,7 @@ class Conjugate:
         for name, family in self.families.items():
             q = self.parameters[name]
             if family == "Beta":
-                x = rng.beta(*q, size=(n, *q[0].shape))
+                x = rng.beta(q[0], q[1], size=(n, *q[0].shape))
             elif family == "Gamma":
                 x = rng.gamma(q[0], 1 / q[1], size=(n, *q[0].shape))
             elif family == "InverseGamma":
@@ -273,9 +283,7 @@ class Conjugate:
         return found
 
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
-        from scipy import stats
-
-        total = 0.0
+        total = numpy.zeros(len(next(iter(values.values()))))
         for name, family in self.families.items():
             x, q = values[name].numpy(), self.parameters[name]
             if family == "Dirichlet":
@@ -286,8 +294,7 @@ class Conjugate:
                 frozen = self.marginal(name)
                 part = frozen.logpdf(x)
             total = total + part.reshape((len(x), -1)).sum(axis=1)
-        del stats
-        return torch.from_numpy(numpy.asarray(total))
+        return torch.from_numpy(total)
 
 
 def _article(family: str) -> str:
@@ -391,7 +398,10 @@ class Scaled:
         if len(families) != 1:
             raise Unfitting("Gaussian nodes have a closed form beside one unknown scale at most")
         (name, family), *_ = families.items()
-        if family not in ("Gamma", "InverseGamma", "Exponential", "Chi2") or prod(density.shape(name)) != 1:
+        if (
+            family not in ("Gamma", "InverseGamma", "Exponential", "Chi2")
+            or prod(density.shape(name)) != 1
+        ):
             raise Unfitting("Gaussian nodes have a closed form beside one unknown scale at most")
         inverse = family == "InverseGamma"
         flat = _Flat({n: density.shape(n) for n in names})
@@ -400,20 +410,22 @@ class Scaled:
 
         def at(x: Tensor, precision: float) -> Tensor:
             value = 1 / precision if inverse else precision
-            return density({**flat.split(x), name: torch.full((len(x), *shape), value, dtype=torch.float64)})
+            return density(
+                {**flat.split(x), name: torch.full((len(x), *shape), value, dtype=torch.float64)}
+            )
 
         precisions = [0.5, 1.0, 2.0, 3.7, 0.21, 9.0]
-        fits = [
-            Gaussian._of(lambda x, t=t: at(x, t), flat, flat.join(draws)) for t in precisions
-        ]
+        fits = [Gaussian._of(partial(at, precision=t), flat, flat.join(draws)) for t in precisions]
         unit = fits[1]
         for t, fit in zip(precisions, fits, strict=True):
             alike = numpy.allclose(fit.precision, t * unit.precision, rtol=1e-7, atol=1e-12)
             if not alike or not numpy.allclose(fit.mean, unit.mean, rtol=1e-7, atol=1e-9):
-                raise Unfitting("the precision of the Gaussian nodes is not proportional to the unknown scale")
+                raise Unfitting(
+                    "the precision of the Gaussian nodes is not proportional to the unknown scale"
+                )
         # What is left when the Gaussian nodes are integrated out, in the unknown's own value.
-        t = numpy.array(precisions)
-        v = 1 / t if inverse else t
+        tried = numpy.array(precisions)
+        v = 1 / tried if inverse else tried
         features = numpy.stack([numpy.ones_like(v), numpy.log(v), 1 / v if inverse else v], axis=1)
         truth = numpy.array([fit.log_total for fit in fits])
         solution, *_ = numpy.linalg.lstsq(features[:4], truth[:4], rcond=None)
@@ -423,14 +435,20 @@ class Scaled:
         kind = "InverseGamma" if inverse else "Gamma"
         (a, b), log_z = _law(name, kind, solution[1:2], solution[2:3])
         total = float(solution[0]) + log_z
-        return cls(flat, (name, kind, shape), unit.mean, unit.precision, float(a[0]), float(b[0]), total)
+        return cls(
+            flat, (name, kind, shape), unit.mean, unit.precision, float(a[0]), float(b[0]), total
+        )
 
     def marginal(self, name: str) -> Any:
         from scipy import stats
 
         if name == self.scale[0]:
             a, b = numpy.full(self.scale[2], self.a), numpy.full(self.scale[2], self.b)
-            return stats.invgamma(a, scale=b) if self.scale[1] == "InverseGamma" else stats.gamma(a, scale=1 / b)
+            return (
+                stats.invgamma(a, scale=b)
+                if self.scale[1] == "InverseGamma"
+                else stats.gamma(a, scale=1 / b)
+            )
         part, shape = self.flat.part(name), self.flat.shapes[name]
         spread = numpy.sqrt(numpy.diag(self.covariance)[part] * self.b / self.a).reshape(shape)
         return stats.t(2 * self.a, self.mean[part].reshape(shape), spread)
@@ -452,10 +470,14 @@ class Scaled:
         away = self.flat.join(values).numpy() - self.mean
         half = ((away @ self._root) ** 2).sum(axis=1)
         d = self.flat.size
-        log_x = -0.5 * t * half + 0.5 * d * numpy.log(t / (2 * pi)) + numpy.log(numpy.diag(self._root)).sum()
-        log_v = self.a * log(self.b) - lgamma(self.a)
+        log_x: ndarray = (
+            -0.5 * t * half
+            + 0.5 * d * numpy.log(t / (2 * pi))
+            + numpy.log(numpy.diag(self._root)).sum()
+        )
         sign = -1 if self.scale[1] == "InverseGamma" else 1
-        log_v = log_v + (self.a * sign - 1) * numpy.log(v) - self.b * t
+        log_v: ndarray = (self.a * sign - 1) * numpy.log(v) - self.b * t
+        log_v = log_v + self.a * log(self.b) - lgamma(self.a)
         return torch.from_numpy(log_x + log_v)
 
 

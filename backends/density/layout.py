@@ -13,16 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import log2, prod
 
 import numpy
-import torch
 from numpy import ndarray
 from torch import Tensor
 
 from ppl.compiler import Query
 from ppl.graph import Body, Node, Parent
-from ppl.mechanism import Data, Mechanism, forward
+from ppl.mechanism import Data, forward
 from ppl.mechanism.mechanism import Window
 from ppl.mechanism.tables import NotFinite, Slot, Tables, TooLarge
 
@@ -30,6 +29,8 @@ __all__ = ["Family", "Layout", "NotExplicit"]
 
 #: Draws of the continuous nodes at which finite domains are looked for.
 PILOT = 2
+#: The largest table of one family, for one evaluation.
+LARGEST = 2**22
 
 
 class NotExplicit(Exception):
@@ -124,6 +125,15 @@ class Layout:
         except (NotFinite, TooLarge) as error:
             raise NotExplicit(str(error), finite=True) from error
         self._number()
+        for family in self.families.values():
+            size = prod(family.grid) * prod(self.cards(family))
+            size *= len(self.domains[family.node.name]) if family.own else 1
+            if family.scored and size > LARGEST:
+                raise NotExplicit(
+                    f"tabulating '{family.node.name}' takes 2^{log2(size):.0f} combinations of its parents",
+                    "Let fewer parents meet in one node, for instance by a running sum.",
+                    finite=True,
+                )
 
     # -- what each node is -----------------------------------------------------------------------
 
@@ -181,8 +191,7 @@ class Layout:
     def _countable(self, node: Node) -> bool:
         """Whether a function below constants and finite nodes is itself one of finitely many values."""
         return all(
-            self.kinds[p] in ("seen", "finite")
-            or (self.kinds[p] == "value" and not self._moves(p))
+            self.kinds[p] in ("seen", "finite") or (self.kinds[p] == "value" and not self._moves(p))
             for p in (*node.parents, *node.lags)
             if p in self.kinds
         )
@@ -215,7 +224,9 @@ class Layout:
                 continue
             slots, axes = self._slots(node, body, part, coordinates)
             grid = tuple(self.mechanism.sizes[p] for p in node.plates)
-            members = numpy.ravel_multi_index(tuple(coordinates.T), grid) if grid else numpy.zeros(1, int)
+            members = (
+                numpy.ravel_multi_index(tuple(coordinates.T), grid) if grid else numpy.zeros(1, int)
+            )
             scored = facts.kind == "explicit" or kind in ("seen", "finite")
             own = kind == "finite" and self.summed
             mine = self.mechanism.shape(node, 1, window)[1:]

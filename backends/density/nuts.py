@@ -45,7 +45,11 @@ def judge(query: Query, budget: Budget) -> Verdict:
     why = differentiable(target)
     if why:
         return Verdict(
-            "nuts", False, 4, why, remedy="Write the body with torch operations, and it can be differentiated."
+            "nuts",
+            False,
+            4,
+            why,
+            remedy="Write the body with torch operations, and it can be differentiated.",
         )
     finite = len(target.layout.sizes)
     inside = f", and the {finite} finite variables can be summed out" if finite else ""
@@ -57,7 +61,12 @@ def judge(query: Query, budget: Budget) -> Verdict:
         f"every density is explicit and differentiable in {target.dimensions} continuous dimensions{inside}",
         guarantee="MCMC draws, with R-hat, effective sizes and divergences",
         grade="B",
-        cost={"dimensions": target.dimensions, "chains": chains, "draws": chains * draws, "finite variables": finite},
+        cost={
+            "dimensions": target.dimensions,
+            "chains": chains,
+            "draws": chains * draws,
+            "finite variables": finite,
+        },
     )
 
 
@@ -98,7 +107,9 @@ class NutsSolver:
         begin = self._parametrised(target, begin, until, notes)
         trace, diagnosis = self._run(target, begin, until, 0)
         if not diagnosis.passed and not diagnosis.disagree and trace.complete:
-            notes.append(f"a first run was not good enough ({_figures(diagnosis)}) and was repeated")
+            notes.append(
+                f"a first run was not good enough ({_figures(diagnosis)}) and was repeated"
+            )
             again = trace.draws[:, -1]
             trace, diagnosis = self._run(target, again, until, 1, target_accept=0.98, stretch=2.0)
         if diagnosis.disagree:
@@ -152,7 +163,9 @@ class NutsSolver:
             last = target.coordinates({n: values[n] for n in target.layout.free})
         if target.standardised:
             listed = ", ".join(sorted(target.standardised))
-            notes.append(f"not centred: {listed} (sampled as location + scale × standardised value)")
+            notes.append(
+                f"not centred: {listed} (sampled as location + scale × standardised value)"
+            )
         return last
 
     def _run(
@@ -202,7 +215,9 @@ class NutsSolver:
             )
         certificate = Certificate(
             "B" if worst.passed else "U",
-            "MCMC whose chains agree" if worst.passed else f"MCMC that did not pass its own checks ({_failing(worst)})",
+            "MCMC whose chains agree"
+            if worst.passed
+            else f"MCMC that did not pass its own checks ({_failing(worst)})",
             {
                 "rank R-hat": float(f"{worst.rhat:.4f}"),
                 "bulk ESS": int(worst.bulk),
@@ -213,7 +228,9 @@ class NutsSolver:
                 "draws": chains * draws,
             },
         )
-        domains = {n: target.layout.domains[n] for n in self.query.ask if n in target.layout.domains}
+        domains = {
+            n: target.layout.domains[n] for n in self.query.ask if n in target.layout.domains
+        }
         return Chains(self.query.graph, values, certificate, sizes, domains, tuple(notes))
 
 

@@ -203,9 +203,7 @@ def draws_at(
     values = dict(target.values(u))
     kinds = target.layout.kinds
     if any(kinds[name] in ("finite", "through") for name in names):
-        parts = [
-            target.finite(u[start : start + CHUNK], rng) for start in range(0, len(u), CHUNK)
-        ]
+        parts = [target.finite(u[start : start + CHUNK], rng) for start in range(0, len(u), CHUNK)]
         finite = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
         values.update(finite)
         if any(kinds[name] == "through" for name in names):

@@ -45,11 +45,107 @@ SHAPED = {
 
 #: Operations that `torch` and `Tensor` offer with the same arguments in the same order, at a fraction of the cost of a call.
 PLAIN = frozenset(
-    "abs add atan atan2 ceil clamp clamp_max clamp_min cos cosh digamma div erf erfc exp expm1 eq floor ge gt isfinite isinf isnan le lgamma "
-    "log log1p log2 logical_and logical_not logit lt masked_fill maximum minimum mul ne neg pow reciprocal relu rsqrt rsub sigmoid "
-    "sign sin sinh softplus sqrt sub tan tanh where bmm mm mv addmm logsumexp cumsum index_select gather squeeze unsqueeze transpose t "
-    "permute select cat stack flip amax amin any all prod bitwise_and bitwise_or bitwise_not log_sigmoid xlogy square sgn polygamma "
-    "lerp addcmul addcdiv remainder triu tril diagonal movedim trunc round outer dot matmul softmax log_softmax argmax".split()
+    [
+        "abs",
+        "add",
+        "atan",
+        "atan2",
+        "ceil",
+        "clamp",
+        "clamp_max",
+        "clamp_min",
+        "cos",
+        "cosh",
+        "digamma",
+        "div",
+        "erf",
+        "erfc",
+        "exp",
+        "expm1",
+        "eq",
+        "floor",
+        "ge",
+        "gt",
+        "isfinite",
+        "isinf",
+        "isnan",
+        "le",
+        "lgamma",
+        "log",
+        "log1p",
+        "log2",
+        "logical_and",
+        "logical_not",
+        "logit",
+        "lt",
+        "masked_fill",
+        "maximum",
+        "minimum",
+        "mul",
+        "ne",
+        "neg",
+        "pow",
+        "reciprocal",
+        "relu",
+        "rsqrt",
+        "rsub",
+        "sigmoid",
+        "sign",
+        "sin",
+        "sinh",
+        "softplus",
+        "sqrt",
+        "sub",
+        "tan",
+        "tanh",
+        "where",
+        "bmm",
+        "mm",
+        "mv",
+        "addmm",
+        "logsumexp",
+        "cumsum",
+        "index_select",
+        "gather",
+        "squeeze",
+        "unsqueeze",
+        "transpose",
+        "t",
+        "permute",
+        "select",
+        "cat",
+        "stack",
+        "flip",
+        "amax",
+        "amin",
+        "any",
+        "all",
+        "prod",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_not",
+        "log_sigmoid",
+        "xlogy",
+        "square",
+        "sgn",
+        "polygamma",
+        "lerp",
+        "addcmul",
+        "addcdiv",
+        "remainder",
+        "triu",
+        "tril",
+        "diagonal",
+        "movedim",
+        "trunc",
+        "round",
+        "outer",
+        "dot",
+        "matmul",
+        "softmax",
+        "log_softmax",
+        "argmax",
+    ]
 )
 TENSOR = frozenset(["view", "expand", "sum", "mean", "clone"])
 
@@ -174,11 +270,9 @@ class Recorded:
         try:
             with recording(), recorder:
                 out = function(*example)
-        except Undecided as e:
-            import traceback; traceback.print_exc()
+        except Undecided:
             return None
         except (RuntimeError, TypeError, ValueError, NotImplementedError):
-            import traceback; traceback.print_exc()
             # What a body or a density raises when it is recorded, a plain call need not raise.
             return None
         found = _compiled(recorder, len(flat), out)
@@ -262,7 +356,11 @@ def _once(steps: list) -> list:
     for func, args, kwargs, result in steps:
         args, kwargs = renamed(args), {k: renamed(v) for k, v in kwargs.items()}
         name = (func, key(args), tuple((k, key(v)) for k, v in kwargs.items()))
-        if isinstance(result, int) and name in seen and torch.Tag.nondeterministic_seeded not in func.tags:
+        if (
+            isinstance(result, int)
+            and name in seen
+            and torch.Tag.nondeterministic_seeded not in func.tags
+        ):
             same[result] = seen[name]
             continue
         if isinstance(result, int):

@@ -15,7 +15,7 @@ from torch import Tensor
 from backends.kernels.diagnostics import Diagnosis, diagnose
 from backends.kernels.smc import ROUNDS, Cloud, smc
 from ppl.compiler import Budget, Query, Verdict
-from ppl.errors import BackendError, GaltonError
+from ppl.errors import BackendError
 from ppl.mechanism import Data
 from ppl.posterior import Certificate, Chains
 
@@ -253,7 +253,9 @@ def _agreement(values: dict[str, Tensor]) -> tuple[Diagnosis, dict[str, float]]:
         within = flat.reshape((islands * size, -1)).var(axis=0)
         between = flat.mean(axis=1).var(axis=0, ddof=1)
         with numpy.errstate(divide="ignore", invalid="ignore"):
-            effective = numpy.where(between > 0, islands * within / (islands * between) * islands, islands * size)
+            effective = numpy.where(
+                between > 0, islands * within / (islands * between) * islands, islands * size
+            )
         effective = numpy.minimum(effective, islands * size)
         # A spread between few islands is itself known to a factor of about two only: the median stands for all entries.
         sizes[name] = float(numpy.median(effective))

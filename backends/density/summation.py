@@ -52,7 +52,8 @@ class Part:
     def cut(self, logs: ndarray) -> ndarray:
         """Of a family's logs `(batch, *plates, *cards)`, these members and values, `(batch, members, *shape)`."""
         if self.grid:
-            found = logs[(slice(None), *numpy.unravel_index(self.which, self.grid))]
+            at: tuple = (slice(None), *numpy.unravel_index(self.which, self.grid))
+            found = logs[at]
         else:
             found = logs[:, None]
         for axis, block in enumerate(self.blocks, start=2):
@@ -105,7 +106,9 @@ class Summation:
             )
         self.tree = Tree(order, self.sizes, self.sources, spare=SPARE)
         if any(len(s.scopes) > ALIKE for s in self.sources):
-            other = Tree(rounds([v for v in scopes if v], self.sizes), self.sizes, self.sources, spare=SPARE)
+            other = Tree(
+                rounds([v for v in scopes if v], self.sizes), self.sizes, self.sources, spare=SPARE
+            )
             if len(other.groups) < len(self.tree.groups) and other.cells <= 4 * self.tree.cells:
                 self.tree = other
         self._still: list[ndarray | None] = []
@@ -192,9 +195,7 @@ class Summation:
                 source = part.source
                 shares[i] = numpy.ones((len(part.which), *source.shape, program.batch))
         for group in self.tree.groups:
-            wanted = [
-                o for o in group.operands if not o.message and self._still[o.source] is None
-            ]
+            wanted = [o for o in group.operands if not o.message and self._still[o.source] is None]
             if not wanted:
                 continue
             belief = program.belief[group.number]
@@ -264,10 +265,7 @@ class Summation:
             grid = tuple(self.layout.mechanism.sizes[p] for p in self.layout.graph[name].axes)
             single = numpy.zeros(program.batch, dtype=int)
             index = numpy.stack(
-                [
-                    self.reach[v][states.get(v, single)]
-                    for v in range(first, first + prod(grid))
-                ],
+                [self.reach[v][states.get(v, single)] for v in range(first, first + prod(grid))],
                 axis=1,
             )
             index = index.reshape((program.batch, *grid))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy
 import torch
@@ -54,7 +55,7 @@ class Block:
     node: Node
     start: int
     shape: tuple[int, ...]
-    transform: object | None
+    transform: Any
     missing: Tensor | None = None
 
     @property
@@ -381,12 +382,12 @@ class Target:
         if self._uses[key] < WORTH:
             return None
         if key not in self._recorded:
-            function = {
+            functions: dict[str, Callable[..., Any]] = {
                 "value": self._parts,
                 "gradient": self._plain_gradient,
                 "back": self._back,
-            }[what]
-            self._recorded[key] = Recorded.of(function, example)
+            }
+            self._recorded[key] = Recorded.of(functions[what], example)
         return self._recorded[key]
 
     def forget(self) -> None:
@@ -409,7 +410,9 @@ class Target:
         """The log of how much the change of variables stretches, `(batch,)`: log p(coordinates) less log p(values)."""
         jacobian: list[Tensor] = []
         with torch.no_grad():
-            self.factors.evaluate(self._place_at(torch.from_numpy(u), jacobian), len(u), scored=False)
+            self.factors.evaluate(
+                self._place_at(torch.from_numpy(u), jacobian), len(u), scored=False
+            )
         total = torch.zeros(len(u), dtype=torch.float64)
         for part in jacobian:
             total = total + part
@@ -445,7 +448,8 @@ def _finite(logs: ndarray) -> ndarray:
 
 def _identity(transform) -> bool:
     return transform == torch.distributions.transforms.identity_transform or (
-        isinstance(transform, torch.distributions.transforms.ComposeTransform) and not transform.parts
+        isinstance(transform, torch.distributions.transforms.ComposeTransform)
+        and not transform.parts
     )
 
 

@@ -42,7 +42,11 @@ _KRONROD = numpy.array(
     ]
 )
 _GAUSS = numpy.array(
-    [0.129484966168869693270611432679082, 0.279705391489276667901467771423780, 0.381830050505118944950369775488975]
+    [
+        0.129484966168869693270611432679082,
+        0.279705391489276667901467771423780,
+        0.381830050505118944950369775488975,
+    ]
 )
 POINTS = numpy.concatenate([-_HALF, [0.0], _HALF[::-1]])
 KRONROD = numpy.concatenate([_KRONROD, [0.209482141084727828012999174891714], _KRONROD[::-1]])
@@ -89,7 +93,9 @@ class Cubature:
     @property
     def log_integral(self) -> float:
         """log of the integral."""
-        return float(numpy.log(self.total) + self.top + numpy.log(numpy.abs(numpy.diag(self.root))).sum())
+        return float(
+            numpy.log(self.total) + self.top + numpy.log(numpy.abs(numpy.diag(self.root))).sum()
+        )
 
     def points(self) -> tuple[ndarray, ndarray]:
         """Points of the density that matter, `(n, dimensions)`, and the share of the whole that each stands for."""
@@ -249,7 +255,10 @@ def _whitener(density: Density, mode: ndarray) -> ndarray:
     for _ in range(60):
         # The step at which the density has fallen by about one nat, axis by axis.
         fall = numpy.array(
-            [here - 0.5 * density(mode + numpy.outer([1, -1], s * e)).sum() for s, e in zip(scales, eye, strict=True)]
+            [
+                here - 0.5 * density(mode + numpy.outer([1, -1], s * e)).sum()
+                for s, e in zip(scales, eye, strict=True)
+            ]
         )
         wrong = (fall < 0.25) | (fall > 2.0) | ~numpy.isfinite(fall)
         if not wrong.any():
@@ -357,9 +366,7 @@ def _errors(low: ndarray, high: ndarray, values: ndarray) -> tuple[ndarray, ndar
         gauss = numpy.einsum("cpm,p->cm", moments, GAUSS) * volume
         return kronrod, _shrunk(kronrod, gauss), numpy.zeros(len(low), dtype=int)
     mixed = [numpy.outer(GAUSS, KRONROD).reshape(-1), numpy.outer(KRONROD, GAUSS).reshape(-1)]
-    across = [
-        _shrunk(kronrod, numpy.einsum("cpm,p->cm", moments, w) * volume) for w in mixed
-    ]
+    across = [_shrunk(kronrod, numpy.einsum("cpm,p->cm", moments, w) * volume) for w in mixed]
     axis = (across[1].max(axis=1) > across[0].max(axis=1)).astype(int)
     return kronrod, across[0] + across[1], axis
 

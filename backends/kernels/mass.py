@@ -26,7 +26,9 @@ class Mass:
         dense: The whole inverse mass matrix; then `diagonal` is not looked at.
     """
 
-    def __init__(self, dimensions: int, diagonal: ndarray | None = None, dense: ndarray | None = None):
+    def __init__(
+        self, dimensions: int, diagonal: ndarray | None = None, dense: ndarray | None = None
+    ):
         self.dimensions = dimensions
         self.diagonal = numpy.ones(dimensions) if diagonal is None else diagonal
         self.dense = dense
@@ -63,6 +65,10 @@ class Mass:
         from scipy.linalg import solve_triangular
 
         return solve_triangular(self._root.T, z.T, lower=False).T
+
+    def spread(self, z: ndarray) -> ndarray:
+        """Standard normal numbers, shaped like the posterior's covariance."""
+        return z * numpy.sqrt(self.diagonal) if self.dense is None else z @ self._root.T
 
     def velocity(self, p: ndarray) -> ndarray:
         """Inverse mass times momentum."""

@@ -182,7 +182,9 @@ class _Chains:
         self.weight[rows] = numpy.logaddexp(old, new)
         self.rho[rows] += self.sub_rho[rows]
         self.depth[rows] += 1
-        turned = self._turns(self.left[rows, d : 2 * d], self.right[rows, d : 2 * d], self.rho[rows])
+        turned = self._turns(
+            self.left[rows, d : 2 * d], self.right[rows, d : 2 * d], self.rho[rows]
+        )
         deepest = (self.depth[rows] >= self.depth_limit) & ~turned
         stop = turned | deepest
         if not stop.all():

@@ -88,7 +88,9 @@ class _State:
         self.u, self.codes = self.u[rows], self.codes[rows]
         self.prior, self.like = self.prior[rows], self.like[rows]
 
-    def offer(self, rows: ndarray, u: ndarray, codes: ndarray, power: float, rng, extra=0.0) -> float:
+    def offer(
+        self, rows: ndarray, u: ndarray, codes: ndarray, power: float, rng, extra=0.0
+    ) -> float:
         """Metropolis: move some particles to proposals, or not."""
         prior, like = self.score(u, codes)
         with numpy.errstate(invalid="ignore"):
@@ -207,7 +209,7 @@ def _mix(
     state: _State, cards, power: float, step, gradient, rng, until: float, rounds: int
 ) -> float:
     """Rounds of moves until little is left of where the particles began."""
-    n, d = state.u.shape
+    d = state.u.shape[1]
     variables = state.codes.shape[1]
     began = state.u.copy()
     first = state.codes.copy()
@@ -253,9 +255,7 @@ def _chance(codes: ndarray, cards: ndarray) -> ndarray:
 def _walk(state: _State, mass: Mass, power: float, step, rng) -> float:
     """A random walk shaped like the cloud; its length follows the acceptance."""
     n, d = state.u.shape
-    root = numpy.sqrt(mass.diagonal) if mass.dense is None else None
-    z = rng.standard_normal((n, d))
-    shaped = z * root if root is not None else z @ numpy.linalg.cholesky(mass.dense).T
+    shaped = mass.spread(rng.standard_normal((n, d)))
     length = step["walk"] * 2.38 / numpy.sqrt(d)
     rate = state.offer(numpy.arange(n), state.u + length * shaped, state.codes, power, rng)
     step["walk"] = float(numpy.clip(step["walk"] * numpy.exp(rate - 0.3), 0.02, 3.0))
@@ -271,7 +271,9 @@ def _differ(state: _State, power: float, rng) -> float:
         rows, others = (halves == half).nonzero()[0], (halves != half).nonzero()[0]
         a, b = rng.choice(others, (2, len(rows)))
         whole = rng.random(len(rows)) < 0.2
-        length = numpy.where(whole, 1.0, 2.38 / numpy.sqrt(2 * d) * rng.uniform(0.5, 1.0, len(rows)))
+        length = numpy.where(
+            whole, 1.0, 2.38 / numpy.sqrt(2 * d) * rng.uniform(0.5, 1.0, len(rows))
+        )
         noise = 1e-3 * rng.standard_normal((len(rows), d)) * state.u.std(axis=0)
         proposal = state.u[rows] + length[:, None] * (state.u[a] - state.u[b]) + noise
         rates.append(state.offer(rows, proposal, state.codes[rows], power, rng))

@@ -16,7 +16,7 @@ from ..mechanism import Data, probe, read_data
 from . import registry
 from .passes import Pruned, check_observation, merged, prune, resolve_ask, split
 from .plan import Plan, Route, read_modes
-from .protocol import Budget
+from .protocol import Budget, Verdict
 from .query import Query
 
 __all__ = ["compile"]
@@ -175,11 +175,19 @@ def _route(query: Query, budget: Budget, method: str | None) -> Route:
         exact = _exact(query, budget)
         if exact is not None:
             return exact
-    verdicts = [registry.backend(name).judge(query, budget) for name in registry.methods()]
-    if method is not None:
-        # A part that the forced engine has nothing to do for is left to the others.
-        chosen = [v for v in verdicts if v.able and (v.method == method or v.row == 0)]
-        chosen.sort(key=lambda v: v.method != method)
-    else:
+        asked: list[Verdict] = []
+        for name in registry.ranked():
+            asked.append(registry.backend(name).judge(query, budget))
+            # Rows are asked in order; the first that fits is taken, and the others are asked when somebody looks.
+            best = min((v for v in asked if v.able and v.fits), key=lambda v: v.row, default=None)
+            if best is not None and name in registry.OURS:
+                return Route(query, best, tuple(asked), budget)
+        rest = [n for n in registry.methods() if n not in registry.ranked()]
+        verdicts = [*asked, *(registry.backend(n).judge(query, budget) for n in rest)]
         chosen = sorted((v for v in verdicts if v.able and v.fits), key=lambda v: v.row)
+        return Route(query, chosen[0] if chosen else None, tuple(verdicts))
+    verdicts = [registry.backend(name).judge(query, budget) for name in registry.methods()]
+    # A part that the forced engine has nothing to do for is left to the others.
+    chosen = [v for v in verdicts if v.able and (v.method == method or v.row == 0)]
+    chosen.sort(key=lambda v: v.method != method)
     return Route(query, chosen[0] if chosen else None, tuple(verdicts))

@@ -448,12 +448,14 @@ class Plan:
         if hidden:
             rows.append(f"    unseen     {', '.join(hidden)}")
         rows.append("    not taken")
+        said: dict[str, list[Verdict]] = {}
         for w in route.verdicts:
             if route.verdict is None or w.method != route.verdict.method:
-                rows.append(
-                    f"      row {w.row} {w.method}: {w.reason}"
-                    + (f". {w.remedy}" if w.remedy else "")
-                )
+                said.setdefault(w.reason + (f". {w.remedy}" if w.remedy else ""), []).append(w)
+        for text, group in said.items():
+            named = ", ".join(w.method for w in group)
+            numbers = ", ".join(dict.fromkeys(str(w.row) for w in group))
+            rows.append(f"      row{'s' if ',' in numbers else ''} {numbers} {named}: {text}")
         rows += [f"      {text}" for text in _absent(route.query)]
         return rows
 

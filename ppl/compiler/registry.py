@@ -13,28 +13,33 @@ from importlib.metadata import entry_points
 from ..errors import QueryError, closest
 from .protocol import Backend
 
-__all__ = ["ABSENT", "backend", "methods"]
+__all__ = ["ABSENT", "backend", "methods", "ranked"]
 
 OURS = {
     "exact": "backends.exact.backend",
     "prior": "backends.prior",
+    "closed": "backends.density.closed",
+    "quadrature": "backends.density.quadrature",
+    "nuts": "backends.density.nuts",
+    "smc": "backends.density.smc",
     "rejection": "backends.abc.rejection",
     "npe": "backends.neural.npe",
 }
 
 #: Rows of the decision table whose engines are not built yet: method, row, when it would serve.
-ABSENT = (
-    ("closed form", 2, "conjugate pairs and linear-Gaussian graphs"),
-    ("quadrature", 3, "at most two continuous dimensions beside a finite part"),
-    ("nuts", 4, "explicit and differentiable densities"),
-    ("smc", 5, "explicit densities that are not differentiable, or have several modes"),
-    ("nle", 7, "simulators with at most ten data dimensions an item"),
-)
+ABSENT = (("nle", 7, "simulators with at most ten data dimensions an item"),)
 
 
 @cache
 def _others() -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group="ppl.backends")}
+
+
+def ranked() -> tuple[str, ...]:
+    """Our methods in the order of their rows, as far as a row that fits makes the later ones idle: other people's engines come first, because
+    nobody knows their rows before they are asked."""
+    ours = ("exact", "prior", "closed", "quadrature", "nuts", "smc")
+    return (*(name for name in _others() if name not in OURS), *ours)
 
 
 def methods() -> tuple[str, ...]:

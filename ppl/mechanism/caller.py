@@ -328,9 +328,9 @@ class Caller:
             except Unfit:
                 self._carried[tuple(whole)] = False
         if len(distinct) > BOUND and len(whole) > 1:
-            bound = [i for i in whole if not self._carries(i, arguments, whole, shape)]
-            if 0 < len(bound) < len(whole):
-                outcome = self._vmap_combinations(arguments, shape, bound)
+            rest = [i for i in whole if not self._carries(i, arguments, whole, shape)]
+            if 0 < len(rest) < len(whole):
+                outcome = self._vmap_combinations(arguments, shape, rest)
                 self._audit_each(outcome, arguments, shape, whole)
                 return outcome
         if len(distinct) > max(BOUND, prod(shape) // 8):

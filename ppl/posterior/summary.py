@@ -77,7 +77,7 @@ def _as_bars(marginal: Marginal) -> bool:
 
 
 def _ordered(marginal: Marginal) -> bool:
-    return not (marginal.exact and marginal.domain.dim() > 1)
+    return not (marginal.exact and marginal.finite and marginal.domain.dim() > 1)
 
 
 def _number(marginal: Marginal, value: torch.Tensor, at: tuple[int, ...]) -> str:
