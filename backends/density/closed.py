@@ -11,9 +11,10 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from math import prod
+from weakref import WeakKeyDictionary
 
 import numpy
 import torch
@@ -36,6 +37,8 @@ __all__ = ["ClosedSolver", "judge", "prepare"]
 CONFIGURATIONS, COORDINATES = 2**12, 1500
 #: Draws from which functions of the closed form are summed up.
 DRAWS = 10_000
+#: Numbers that one evaluation of the density may make.
+NUMBERS = 2**22
 
 
 def judge(query: Query, budget: Budget) -> Verdict:
@@ -84,7 +87,7 @@ class ClosedSolver:
         answers = []
         for i in range(data.datasets):
             try:
-                form = recognised(self.query, data.one(i))
+                form = recognised(self.query, data if data.datasets == 1 else data.one(i))
             except (NotExplicit, Unfitting) as error:
                 raise BackendError(f"No closed form for this observation: {error}.") from error
             answers.append(ClosedAnswer(self.query, form))
@@ -116,8 +119,28 @@ class Form:
         self.coordinates = laws[0].size
 
 
+#: What judging has found, for as long as the query lives: conditioning on the query's own observation takes it up.
+_FOUND: WeakKeyDictionary[Query, Form] = WeakKeyDictionary()
+
+
 def recognised(query: Query, data: Data) -> Form:
     """The closed form of the posterior given one observation.
+
+    Raises:
+        NotExplicit: If a density is not known.
+        Unfitting: If there is no closed form that is known here.
+    """
+    own = data is query.observation and data.datasets == 1
+    if own and query in _FOUND:
+        return _FOUND[query]
+    form = _recognised(query, data)
+    if own:
+        _FOUND[query] = form
+    return form
+
+
+def _recognised(query: Query, data: Data) -> Form:
+    """As `recognised`, from the beginning.
 
     Raises:
         NotExplicit: If a density is not known.
@@ -152,12 +175,9 @@ def recognised(query: Query, data: Data) -> Form:
         n: target.layout.tables.domain(n)[torch.from_numpy(places)]
         for n, places in configurations.items()
     }
-    total = len(next(iter(given.values()))) if given else 1
     laws: list[Law] = []
     log_weights = []
-    for c in range(total):
-        mine = {n: v[c : c + 1] for n, v in given.items()}
-        density = Density(target, mine)
+    for density in Densities(target, given):
         if not others:
             law: Law = Gaussian.fitted(density, gaussian)
         elif not gaussian:
@@ -212,16 +232,99 @@ def _configurations(query: Query) -> dict[str, ndarray]:
     return found
 
 
-class Density:
-    """The log joint in the nodes' own values, for one configuration of the finite nodes.
+class Densities:
+    """The log joint in the nodes' own values, for every configuration of the finite nodes.
+
+    What is asked for one configuration is worked out for all of them at once, because the next one asks the same.
 
     Args:
         target: The density.
-        given: The configuration, with a leading 1.
+        given: The configurations, `(configurations, *plates, *event)` each.
     """
 
     def __init__(self, target: Target, given: Mapping[str, Tensor]):
         self.target, self.given = target, given
+        self.count = len(next(iter(given.values()))) if given else 1
+        self.chunk = max(NUMBERS // target.cells, 16)
+        self._known: dict[tuple, tuple[Tensor, ...]] = {}
+        self._prior: dict[tuple[int, int], dict[str, Tensor]] = {}
+
+    def __iter__(self):
+        return (Density(self, c) for c in range(self.count))
+
+    def prior(self, n: int, seed: int) -> dict[str, Tensor]:
+        """Draws of the continuous nodes from the prior, `(n, *plates, *event)`."""
+        if (n, seed) not in self._prior:
+            values = self.target.prior(n, seed)
+            names = self.target.layout.free
+            self._prior[n, seed] = {k: values[k].expand((n, *values[k].shape[1:])) for k in names}
+        return self._prior[n, seed]
+
+    def values(self, values: Mapping[str, Tensor]) -> Tensor:
+        """log p of every configuration at values of the continuous nodes, `(configurations, n)`."""
+        key = tuple((n, v.numpy().tobytes()) for n, v in values.items())
+        if key not in self._known:
+            with torch.no_grad():
+                self._known[key] = (
+                    self._all(len(next(iter(values.values()))), values.__getitem__),
+                )
+        return self._known[key][0]
+
+    def slopes(
+        self, points: Tensor, values: Callable[[Tensor], Mapping[str, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """log p of every configuration and its gradient, `(configurations, n)` and `(configurations, n, size)`."""
+        n, size = points.shape
+        key = tuple((k, v.numpy().tobytes()) for k, v in values(points).items())
+        if (None, key) not in self._known:
+            parts = []
+            for rows in torch.arange(self.count * n).split(self.chunk):
+                with torch.enable_grad():
+                    x = points[rows % n].clone().requires_grad_(True)
+                    try:
+                        value = self._log_prob(values(x), rows // n)
+                        (slope,) = torch.autograd.grad(value.sum(), x)
+                    except RuntimeError as error:
+                        raise Unfitting("the density cannot be differentiated") from error
+                parts.append((value.detach(), slope))
+            found, slopes = (torch.cat(p) for p in zip(*parts, strict=True))
+            self._known[None, key] = (
+                found.reshape((self.count, n)),
+                slopes.reshape((self.count, n, size)),
+            )
+        both = self._known[None, key]
+        return both[0], both[1]
+
+    def _all(self, n: int, value: Callable[[str], Tensor]) -> Tensor:
+        parts = [
+            self._log_prob({k: value(k)[rows % n] for k in self.target.layout.free}, rows // n)
+            for rows in torch.arange(self.count * n).split(self.chunk)
+        ]
+        return torch.cat(parts).reshape((self.count, n))
+
+    def _log_prob(self, values: Mapping[str, Tensor], which: Tensor) -> Tensor:
+        """log p of one configuration each."""
+
+        def place(node, law, batch):
+            return values[node.name] if node.name in values else self.given[node.name][which]
+
+        found = self.target.factors.evaluate(place, len(which))
+        total = torch.zeros(len(which), dtype=torch.float64)
+        for logs in found.logs.values():
+            total = total + logs.reshape((len(logs), -1)).sum(dim=1)
+        return total
+
+
+class Density:
+    """The log joint in the nodes' own values, for one configuration of the finite nodes.
+
+    Args:
+        every: For all configurations.
+        number: Which it is.
+    """
+
+    def __init__(self, every: Densities, number: int):
+        self.every, self.number = every, number
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of one value of a node."""
@@ -229,24 +332,18 @@ class Density:
 
     def prior(self, n: int, seed: int = 0) -> dict[str, Tensor]:
         """Draws of the continuous nodes from the prior, `(n, *plates, *event)`."""
-        values = self.target.prior(n, seed)
-        return {k: values[k].expand((n, *values[k].shape[1:])) for k in self.target.layout.free}
+        return self.every.prior(n, seed)
 
     def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
         """log p at values of the continuous nodes, `(n,)`."""
-        n = max(len(v) for v in values.values())
+        return self.every.values(values)[self.number]
 
-        def place(node, law, batch):
-            if node.name in values:
-                return values[node.name]
-            value = self.given[node.name]
-            return value.expand((batch, *value.shape[1:]))
-
-        found = self.target.factors.evaluate(place, n)
-        total = torch.zeros(n, dtype=torch.float64)
-        for logs in found.logs.values():
-            total = total + logs.reshape((len(logs), -1)).sum(dim=1)
-        return total
+    def slopes(
+        self, points: Tensor, values: Callable[[Tensor], Mapping[str, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """log p and its gradient at points of which `values` makes the nodes' values."""
+        value, slope = self.every.slopes(points, values)
+        return value[self.number], slope[self.number]
 
 
 class ClosedAnswer(Answer):

@@ -37,11 +37,31 @@ AGREES = 1e-8
 #: Points at which a form is proved.
 TESTS = 12
 
-LogDensity = Callable[[Mapping[str, Tensor]], Tensor]
-
 
 class Unfitting(Exception):
     """There is no closed form; the reason is the message."""
+
+
+class LogDensity(Protocol):
+    """A log density of some nodes' values."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one value of a node."""
+        ...
+
+    def prior(self, n: int, seed: int = 0) -> dict[str, Tensor]:
+        """Draws of the nodes from the prior, `(n, *plates, *event)`."""
+        ...
+
+    def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The log density, `(n,)`."""
+        ...
+
+    def slopes(
+        self, points: Tensor, values: Callable[[Tensor], Mapping[str, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """The log density and its gradient at points `(n, size)`, of which `values` makes the nodes' values."""
+        ...
 
 
 class Law(Protocol):
@@ -99,7 +119,7 @@ class Gaussian:
         return f"quadratic in {', '.join(self.names[:4])}"
 
     @classmethod
-    def fitted(cls, density: Any, names: Sequence[str]) -> Gaussian:
+    def fitted(cls, density: LogDensity, names: Sequence[str]) -> Gaussian:
         """The Gaussian that a log density is.
 
         Raises:
@@ -107,18 +127,21 @@ class Gaussian:
         """
         flat = _Flat({n: density.shape(n) for n in names})
 
-        def at(x: Tensor) -> Tensor:
-            return density(flat.split(x))
-
-        return cls._of(at, flat, flat.join(density.prior(TESTS, 3)))
+        return cls._of(density, flat, flat.join(density.prior(TESTS, 3)), flat.split)
 
     @classmethod
-    def _of(cls, at: Callable[[Tensor], Tensor], flat: _Flat, draws: Tensor) -> Gaussian:
+    def _of(
+        cls,
+        density: LogDensity,
+        flat: _Flat,
+        draws: Tensor,
+        values: Callable[[Tensor], dict[str, Tensor]],
+    ) -> Gaussian:
         d = flat.size
         scale = draws.std(dim=0).clamp(min=1e-6)
         origin = draws[0]
         steps = torch.cat([torch.zeros(1, d), torch.diag(scale)]).to(torch.float64) + origin
-        value, slope = _slopes(at, steps)
+        value, slope = density.slopes(steps, values)
         if not torch.isfinite(slope).all():
             raise Unfitting("the density has no gradient at draws from the prior")
         precision = -((slope[1:] - slope[0]) / scale[:, None]).numpy()
@@ -130,8 +153,7 @@ class Gaussian:
         generator = torch.Generator().manual_seed(17)
         wide = torch.randn((TESTS, d), generator=generator, dtype=torch.float64) * scale * 5
         tests = torch.cat([draws, origin + wide])
-        with torch.no_grad():
-            truth = at(tests).numpy()
+        truth = density(values(tests)).numpy()
         away = (tests - origin).numpy()
         terms = away @ gradient, -0.5 * numpy.einsum("ni,ij,nj->n", away, precision, away)
         claimed = float(value[0]) + terms[0] + terms[1]
@@ -139,14 +161,14 @@ class Gaussian:
         if not (numpy.abs(truth - claimed) <= AGREES * size).all():
             raise Unfitting("the log joint is not quadratic in its Gaussian nodes")
         try:
-            mean = origin.numpy() + numpy.linalg.solve(precision, gradient)
+            step = numpy.linalg.solve(precision, gradient)
             root = numpy.linalg.cholesky(precision)
         except numpy.linalg.LinAlgError as error:
             raise Unfitting(
                 "the log joint is quadratic, but falls off in no direction of some"
             ) from error
-        with torch.no_grad():
-            top = float(at(torch.from_numpy(mean)[None])[0])
+        mean = origin.numpy() + step
+        top = float(value[0]) + 0.5 * gradient @ step
         log_total = top + 0.5 * d * log(2 * pi) - numpy.log(numpy.diag(root)).sum()
         return cls(flat, mean, precision, float(log_total))
 
@@ -169,22 +191,6 @@ class Gaussian:
         half = away @ self._root
         log_p = -0.5 * (half**2).sum(axis=1) - 0.5 * self.size * log(2 * pi)
         return torch.from_numpy(log_p + numpy.log(numpy.diag(self._root)).sum())
-
-
-def _slopes(at: Callable[[Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and gradients at some points."""
-    values, slopes = [], []
-    for part in points.split(64):
-        with torch.enable_grad():
-            x = part.detach().clone().requires_grad_(True)
-            try:
-                value = at(x)
-                (slope,) = torch.autograd.grad(value.sum(), x)
-            except RuntimeError as error:
-                raise Unfitting("the density cannot be differentiated") from error
-        values.append(value.detach())
-        slopes.append(slope)
-    return torch.cat(values), torch.cat(slopes)
 
 
 # -- families with sufficient statistics ----------------------------------------------------------
@@ -222,7 +228,7 @@ class Conjugate:
         return ", ".join(pairs[:4])
 
     @classmethod
-    def fitted(cls, density: Any, families: Mapping[str, str]) -> Conjugate:
+    def fitted(cls, density: LogDensity, families: Mapping[str, str]) -> Conjugate:
         """The laws that a log density is, node by node.
 
         Raises:
@@ -238,8 +244,7 @@ class Conjugate:
         for n, f in kinds.items():
             columns += [s.reshape((len(s), -1)) for s in _statistics(f, draws[n])]
         features = torch.cat(columns, dim=1).numpy()
-        with torch.no_grad():
-            truth = density(draws).numpy()
+        truth = density(draws).numpy()
         coefficients = _solved(features, truth, count)
         parameters, place, total = {}, 1, float(coefficients[0])
         for n, f in kinds.items():
@@ -389,7 +394,9 @@ class Scaled:
         return f"quadratic in {', '.join(tuple(self.flat.shapes)[:3])}, and that of {_article(self.scale[1])} for {self.scale[0]}"
 
     @classmethod
-    def fitted(cls, density: Any, names: Sequence[str], families: Mapping[str, str]) -> Scaled:
+    def fitted(
+        cls, density: LogDensity, names: Sequence[str], families: Mapping[str, str]
+    ) -> Scaled:
         """The law that a log density is.
 
         Raises:
@@ -408,14 +415,16 @@ class Scaled:
         shape = density.shape(name)
         draws = density.prior(TESTS, 3)
 
-        def at(x: Tensor, precision: float) -> Tensor:
+        def values(x: Tensor, precision: float) -> dict[str, Tensor]:
             value = 1 / precision if inverse else precision
-            return density(
-                {**flat.split(x), name: torch.full((len(x), *shape), value, dtype=torch.float64)}
-            )
+            scale = torch.full((len(x), *shape), value, dtype=torch.float64)
+            return {**flat.split(x), name: scale}
 
         precisions = [0.5, 1.0, 2.0, 3.7, 0.21, 9.0]
-        fits = [Gaussian._of(partial(at, precision=t), flat, flat.join(draws)) for t in precisions]
+        joined = flat.join(draws)
+        fits = [
+            Gaussian._of(density, flat, joined, partial(values, precision=t)) for t in precisions
+        ]
         unit = fits[1]
         for t, fit in zip(precisions, fits, strict=True):
             alike = numpy.allclose(fit.precision, t * unit.precision, rtol=1e-7, atol=1e-12)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import log2, prod
 
 import numpy
@@ -15,7 +16,7 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from backends.exact.propagation import Propagation
+from backends.exact.propagation import MATRIX, Propagation, summing
 from backends.exact.tree import Source, Tree
 from ppl.graph import elimination, rounds
 
@@ -61,10 +62,27 @@ class Part:
                 found = found.take(block, axis=axis)
         return found.reshape((len(found), len(self.which), *self.source.shape))
 
-    def spread(self, share: ndarray, whole: ndarray) -> None:
-        """The way back: shares of the reachable entries into `(members, *cards, batch)`."""
-        index = numpy.ix_(self.which, *self.blocks)
-        whole[index] = share.reshape((len(self.which), *map(len, self.blocks), share.shape[-1]))
+    def rows(self, cards: tuple[int, ...]) -> ndarray:
+        """Where each entry that is left lies in a family's table, flattened, `(members, entries)`."""
+        inside = numpy.arange(prod(cards)).reshape(cards)[numpy.ix_(*self.blocks)].reshape(-1)
+        return self.which[:, None] * prod(cards) + inside
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """How the shares of all entries are gathered from the beliefs of the cliques.
+
+    Args:
+        size: How many sums there are.
+        sums: For each group that has some: its number, where its sums begin, and over which axes each set of them runs.
+        gather: For each entry of all tables, which of the sums it is.
+        tables: Where each family's entries lie, and the shape of its table.
+    """
+
+    size: int
+    sums: list[tuple[int, int, tuple[tuple[int, ...], ...]]]
+    gather: ndarray
+    tables: dict[Key, tuple[int, int, tuple[int, ...]]]
 
 
 class Summation:
@@ -181,44 +199,71 @@ class Summation:
 
     def shares(self) -> dict[Key, ndarray]:
         """Of the last run: the posterior probability of every entry of the moving tables, `(batch, *plates, *cards)`."""
-        program = self.last
-        layout, found = self.layout, {}
+        plan, program = self._share_plan, self.last
+        batch = program.batch
+        sums = numpy.empty((plan.size, batch))
+        sums[:2] = numpy.array([0.0, 1.0])[:, None]
+        for number, start, specs in plan.sums:
+            belief = program.belief[number]
+            count, shape = len(belief), belief.shape[1:-1]
+            flat = belief.reshape((count, -1, batch))
+            sizes = [prod(shape[a] for a in spec) for spec in specs]
+            out = sums[start : start + count * sum(sizes)].reshape((count, -1, batch))
+            if sum(sizes) * prod(shape) <= MATRIX:
+                numpy.matmul(_stacked(shape, specs), flat, out=out)
+            else:
+                ends = numpy.cumsum([0, *sizes])
+                for spec, low, high in zip(specs, ends, ends[1:], strict=False):
+                    gone = tuple(1 + a for a in range(len(shape)) if a not in spec)
+                    kept = belief.sum(axis=gone)
+                    order = numpy.argsort(numpy.argsort(spec))
+                    kept = kept.transpose(0, *(1 + int(a) for a in order), kept.ndim - 1)
+                    out[:, low:high] = kept.reshape((count, -1, batch))
+            whole = flat.sum(axis=1, keepdims=True)
+            out /= numpy.where(whole > 0, whole, 1.0)
+        found = sums.take(plan.gather, axis=0).T
+        return {
+            key: found[:, start:stop].reshape((batch, *shape))
+            for key, (start, stop, shape) in plan.tables.items()
+        }
+
+    @cached_property
+    def _share_plan(self) -> Shares:
+        """Which sums of which beliefs the shares are."""
+        layout = self.layout
+        tables: dict[Key, tuple[int, int, tuple[int, ...]]] = {}
+        cards: dict[Key, tuple[int, ...]] = {}
+        stop = 0
         for key in self.moving:
             family = layout.families[key]
-            shape = layout.cards(family)
-            if family.own:
-                shape = (*shape, len(layout.domains[family.node.name]))
-            found[key] = numpy.zeros((len(family.members), *shape, program.batch))
-        shares: dict[int, ndarray] = {}
+            own = (len(layout.domains[family.node.name]),) if family.own else ()
+            cards[key] = (*layout.cards(family), *own)
+            start, stop = stop, stop + len(family.members) * prod(cards[key])
+            tables[key] = start, stop, (*family.grid, *cards[key])
+        gather = numpy.zeros(stop, dtype=int)  # the first sum is 0, the second 1
+        rows: dict[int, ndarray] = {}
         for i, part in enumerate(self.parts):
             if self._still[i] is None:
-                source = part.source
-                shares[i] = numpy.ones((len(part.which), *source.shape, program.batch))
+                rows[i] = tables[part.key][0] + part.rows(cards[part.key])
+                gather[rows[i]] = 1
+        sums: list[tuple[int, int, tuple[tuple[int, ...], ...]]] = []
+        size = 2
         for group in self.tree.groups:
-            wanted = [o for o in group.operands if not o.message and self._still[o.source] is None]
-            if not wanted:
+            mine = [o for o in group.operands if not o.message and o.source in rows]
+            if not mine:
                 continue
-            belief = program.belief[group.number]
-            flat = belief.reshape((len(belief), -1, program.batch)).sum(axis=1)
-            scale = 1.0 / numpy.where(flat > 0, flat, 1.0)
-            for operand in wanted:
-                gone = tuple(1 + a for a in range(len(group.shape)) if a not in operand.axes)
-                share = belief.sum(axis=gone) if gone else belief
-                order = numpy.argsort(numpy.argsort(operand.axes))
-                share = share.transpose(0, *(1 + int(a) for a in order), share.ndim - 1)
-                share = share * scale.reshape(
-                    (len(scale), *[1] * (share.ndim - 2), scale.shape[-1])
-                )
+            specs = tuple(dict.fromkeys(o.axes for o in mine))
+            sizes = [prod(group.shape[a] for a in spec) for spec in specs]
+            ends = numpy.cumsum([0, *sizes])
+            at = size + numpy.arange(len(group.scopes))[:, None] * ends[-1]
+            for operand in mine:
+                place = specs.index(operand.axes)
+                entries = at + numpy.arange(ends[place], ends[place + 1])
                 for column in operand.index.T:
-                    shares[operand.source][column] = share
-        for i, share in shares.items():
-            self.parts[i].spread(share, found[self.parts[i].key])
-        whole = {}
-        for key, share in found.items():
-            share = numpy.moveaxis(share, -1, 0)
-            grid = self.layout.families[key].grid
-            whole[key] = share.reshape((len(share), *grid, *share.shape[2:]))
-        return whole
+                    gather[rows[operand.source][column]] = entries
+            sums.append((group.number, size, specs))
+            size += len(group.scopes) * int(ends[-1])
+        return Shares(size, sums, gather, tables)
 
     def marginals(self) -> dict[str, Tensor]:
         """Of the last run: the posterior of each finite node, `(batch, *plates, cardinality)`."""
@@ -279,6 +324,11 @@ def _scaled(logs: ndarray) -> tuple[ndarray, ndarray]:
     top = flat.max(axis=2)
     top = numpy.where(numpy.isfinite(top), top, 0.0)
     return numpy.exp(flat - top[..., None]).reshape(logs.shape), top
+
+
+@lru_cache(maxsize=1024)
+def _stacked(shape: tuple[int, ...], specs: tuple[tuple[int, ...], ...]) -> ndarray:
+    return numpy.concatenate([summing(shape, spec) for spec in specs])
 
 
 def _reach(layout: Layout, constant: Mapping[Key, Tensor]) -> list[ndarray]:

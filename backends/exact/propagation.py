@@ -302,7 +302,7 @@ class Propagation:
             return
         sizes = [prod(group.shape[a] for a in spec) for spec in axes]
         if sum(sizes) * group.cells <= MATRIX:
-            matrix = numpy.concatenate([_summing(group.shape, spec) for spec in axes])
+            matrix = numpy.concatenate([summing(group.shape, spec) for spec in axes])
             out = numpy.empty((count, len(matrix), batch))
             flat = belief.reshape((count, group.cells, batch))
             if count == 1:
@@ -358,7 +358,7 @@ class Propagation:
 
 
 @lru_cache(maxsize=4096)
-def _summing(shape: tuple[int, ...], axes: tuple[int, ...]) -> ndarray:
+def summing(shape: tuple[int, ...], axes: tuple[int, ...]) -> ndarray:
     """The 0-1 matrix that sums a flattened table to some of its axes, in this order."""
     at = numpy.indices(shape).reshape((len(shape), -1))
     sizes = [shape[a] for a in axes]

@@ -34,6 +34,7 @@ class Mass:
         self.dense = dense
         if dense is not None:
             self._root = numpy.linalg.cholesky(dense)
+            self._inverse_root = numpy.linalg.inv(self._root)
 
     @classmethod
     def of(cls, draws: ndarray, old: Mass) -> Mass:
@@ -62,9 +63,7 @@ class Mass:
         z = rng.standard_normal((n, self.dimensions))
         if self.dense is None:
             return z / numpy.sqrt(self.diagonal)
-        from scipy.linalg import solve_triangular
-
-        return solve_triangular(self._root.T, z.T, lower=False).T
+        return z @ self._inverse_root
 
     def spread(self, z: ndarray) -> ndarray:
         """Standard normal numbers, shaped like the posterior's covariance."""

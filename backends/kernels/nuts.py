@@ -32,7 +32,7 @@ FIRST, WINDOWS, LAST = 20, ((150, 8), (300, 10), (600, 15), (1200, 20)), 15
 ONES = numpy.array([bin(n).count("1") for n in range(2**12)])
 TRAILING = numpy.array([(n ^ (n + 1)).bit_length() - 1 for n in range(2**12)])
 #: The acceptance statistic that the step size aims at.
-TARGET = 0.9
+TARGET = 0.95
 #: A trajectory whose energy errs by more than this has diverged.
 ERROR = 1000.0
 

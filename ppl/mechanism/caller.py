@@ -24,6 +24,7 @@ from torch import Tensor
 from ..distributions import Distribution
 from ..errors import GaltonError, ModelError, SimulationError
 from ..graph import Body, Node
+from .branches import follow
 from .calling import (
     Result,
     call,
@@ -45,6 +46,8 @@ __all__ = ["Caller", "Outcome"]
 BOUND = 1
 #: Up to this many combinations every one is called singly, or compared with a single call; beyond, a sample of them.
 SINGLY = 4096
+#: What vmap says of a tensor that is asked for its truth value.
+BRANCHING = "data-dependent control flow"
 #: Calls that are repeated to see whether a body keeps state.
 REPEATED = 16
 #: Rows that an audit calls singly.
@@ -78,6 +81,7 @@ class Caller:
         self._rows: dict[tuple[int, ...], int] = {}
         self._results: list[Result] = []
         self._stacked: tuple[int, Outcome] | None = None
+        self._branches = False  # whether it decides something by its arguments
         self._gaps = True  # whether the look-up has codes that were not met yet
         self._lookup: tuple[list[int], list[int], Tensor] | None = None
 
@@ -292,9 +296,9 @@ class Caller:
         before = random_state()
         whole = [i for i in whole if arguments[i].numel() > 1]
         if not whole:
-            outcome = lift(self.node, self.body, arguments, shape, {})
+            outcome = self._lifted(arguments, shape)
         elif self._carried.get(tuple(whole)):
-            outcome = lift(self.node, self.body, arguments, shape, {})
+            outcome = self._lifted(arguments, shape)
             self._audit_each(outcome, arguments, shape, whole)
         else:
             outcome = self._narrowed(arguments, shape, whole)
@@ -305,6 +309,23 @@ class Caller:
         if self._auditing:
             self._audit(outcome, arguments, shape, seed)
         return self._mark(outcome, shape)
+
+    def _lifted(self, arguments, shape) -> Outcome:
+        """The body under vmap; path by path where it branches on its arguments."""
+        if not self._branches:
+            try:
+                return lift(self.node, self.body, arguments, shape, {})
+            except Unfit as reason:
+                if BRANCHING not in str(reason):
+                    raise
+        narrow = torch.broadcast_shapes(*(a.shape[: len(shape)] for a in arguments))
+        outcome = merge(
+            self.node, self.body, follow(self.node, self.body, arguments, narrow), narrow
+        )
+        self._branches = True
+        if outcome.distribution is None:
+            return outcome
+        return replace(outcome, distribution=outcome.distribution.expand(shape))
 
     def _narrowed(self, arguments, shape, whole) -> Outcome:
         """Combinations over the axes that arguments vary along; the others are spread afterwards."""
@@ -321,7 +342,7 @@ class Caller:
         distinct, index = distinct_rows(columns)
         if len(distinct) > BOUND and tuple(whole) not in self._carried:
             try:
-                outcome = lift(self.node, self.body, arguments, shape, {})
+                outcome = self._lifted(arguments, shape)
                 self._audit_each(outcome, arguments, shape, whole)
                 self._carried[tuple(whole)] = True
                 return outcome

@@ -6,6 +6,8 @@ The tensors of the distribution that it builds are taken out of vmap and batched
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,8 +35,18 @@ def lift(
     arguments: Sequence[Tensor],
     shape: tuple[int, ...],
     bound: dict[int, int],
+    script: Any = None,
 ) -> Outcome:
-    """Nested vmap over the batch axes that any argument varies along."""
+    """Nested vmap over the batch axes that any argument varies along.
+
+    Args:
+        node: The node.
+        body: Its function.
+        arguments: One for each parent.
+        shape: The batch.
+        bound: Whole numbers that the body gets as they are.
+        script: Decides what batched tensors are worth as truth values (`branches.Scripted`), and learns what they were.
+    """
     lead = len(shape)
     # What does not vary over the batch is bound too: whole numbers that are one number stay plain.
     bound = dict(bound)
@@ -49,12 +61,14 @@ def lift(
         values = [bound.get(i) for i in range(len(arguments))]
         for i, tensor in zip(free, tensors, strict=True):
             values[i] = tensor  # type: ignore[call-overload]
-        result = box["result"] = call(node, body, values)
+        with script or nullcontext():
+            result = box["result"] = call(node, body, values)
+        conditions = tuple(script.met) if script else ()
         if result.distribution is None:
-            return (result.value,)  # type: ignore[return-value]
+            return (result.value, *conditions)  # type: ignore[return-value]
         if not result.distribution.family.liftable:
             raise Unfit(f"{result.distribution.family.name} keeps no tensors that could be lifted")
-        return tuple(result.distribution.parameters.values())
+        return (*result.distribution.parameters.values(), *conditions)
 
     function: Callable = once
     for ax in reversed(mapped):
@@ -81,6 +95,9 @@ def lift(
     result = box["result"]
     sizes = [shape[ax] if ax in mapped else 1 for ax in range(lead)]
     outputs = [o.reshape((*sizes, *o.shape[len(mapped) :])) for o in outputs]
+    if script is not None:
+        kept = len(outputs) - len(script.met)
+        outputs, script.met = outputs[:kept], [o.expand(shape) for o in outputs[kept:]]
     if result.distribution is None:
         return Outcome(value=outputs[0], packing=result.packing)
     tensors = dict(zip(result.distribution.parameters, outputs, strict=True))
