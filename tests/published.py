@@ -285,7 +285,7 @@ def closed_population(model, occasions=2):
     @model.observed
     def fresh(size, first, chance):
         """How many are seen then for the first time."""
-        return Binomial(size - first, chance)
+        return Binomial(max(size - first, 0), chance)
 
 
 def recapture() -> Case:

@@ -30,6 +30,7 @@ from .laws import CONJUGATE, GAUSSIAN, Conjugate, Gaussian, Law, LawMarginal, Sc
 from .layout import NotExplicit
 from .problem import stand_in
 from .target import Target
+from .truncation import notes_of, truncated
 
 __all__ = ["ClosedSolver", "judge", "prepare"]
 
@@ -48,7 +49,7 @@ def judge(query: Query, budget: Budget) -> Verdict:
     except NotExplicit as error:
         return Verdict("closed", False, 2, str(error), remedy=error.remedy)
     except (Unfitting, DistributionError, GaltonError) as error:
-        return Verdict("closed", False, 2, str(error))
+        return Verdict("closed", False, 2, str(error).rstrip("."))
     count = len(form.weights)
     kinds = form.laws[0].describe()
     mixed = f", for each of {count:,} configurations of the finite part" if count > 1 else ""
@@ -146,6 +147,7 @@ def _recognised(query: Query, data: Data) -> Form:
         NotExplicit: If a density is not known.
         Unfitting: If there is no closed form that is known here.
     """
+    query = truncated(query, Budget(), data)
     families = {
         n: query.mechanism.facts[n].family
         for n in query.free
@@ -203,11 +205,11 @@ def _configurations(query: Query) -> dict[str, ndarray]:
     if not names:
         return {}
     for name in names:
-        if not mechanism.facts[name].finite:
+        if not mechanism.facts[name].finite and name not in query.cuts:
             raise Unfitting(f"'{name}' has countably many values")
     from ppl.mechanism.tables import NotFinite, Tables, TooLarge
 
-    tables = Tables(mechanism, {})
+    tables = Tables(mechanism, {}, cuts=query.cuts)
     cards, grids = [], []
     for name in names:
         try:
@@ -359,6 +361,7 @@ class ClosedAnswer(Answer):
     def __init__(self, query: Query, form: Form):
         self.names, self._query, self._form = query.ask, query, form
         self.log_evidence = form.log_evidence
+        self.notes = notes_of(form.target.query)
         self._drawn: dict[str, Tensor] | None = None
 
     def marginal(self, name: str) -> Marginal:

@@ -116,6 +116,7 @@ class Layout:
             self.mechanism,
             {n: v for n, v in self.pilot.items() if self.kinds[n] in ("seen", "free", "value")},
             by_value=True,
+            cuts=query.cuts,
         )
         self.families: dict[tuple[str, str], Family] = {}
         try:
@@ -162,7 +163,7 @@ class Layout:
                     "Declare its entries as a plate.",
                 )
         if facts.kind == "explicit":
-            if facts.discrete and not facts.finite:
+            if facts.discrete and not facts.finite and name not in self.query.cuts:
                 raise NotExplicit(
                     f"'{name}' has countably many values ({facts.family})",
                     "Bound it: Truncated(..., high=).",

@@ -20,6 +20,7 @@ from ppl.posterior import Answer, Certificate, Chains
 from .problem import CANDIDATES, differentiable, problem, starts, target_of
 from .quadrature import draws_at
 from .target import LOCATION_SCALE, Target
+from .truncation import notes_of
 
 __all__ = ["NutsSolver", "judge", "prepare"]
 
@@ -103,7 +104,7 @@ class NutsSolver:
         until = time.monotonic() + self.budget.seconds
         target = target_of(self.query, self.budget, data)
         begin = self._begin(target, _size(target)[0], until)
-        notes: list[str] = []
+        notes = list(notes_of(target.query))
         begin = self._parametrised(target, begin, until, notes)
         trace, diagnosis = self._run(target, begin, until, 0)
         if not diagnosis.passed and not diagnosis.disagree and trace.complete:

@@ -16,6 +16,7 @@ from ppl.mechanism import Data, forward
 
 from .layout import NotExplicit
 from .target import Target
+from .truncation import truncated
 
 __all__ = ["Problem", "differentiable", "problem", "stand_in", "starts", "target_of"]
 
@@ -53,11 +54,12 @@ def problem(query: Query, budget: Budget) -> Problem:
 def _built(query: Query, budget: Budget) -> Problem:
     data = query.observation or stand_in(query)
     try:
+        query = truncated(query, budget, query.observation)
         return Problem(Target(query, data.one(0), budget.cells), explicit=True)
     except NotExplicit as error:
         return Problem(None, str(error), error.remedy, error.finite)
     except (DistributionError, GaltonError) as error:
-        return Problem(None, str(error))
+        return Problem(None, str(error).rstrip("."))
 
 
 def stand_in(query: Query) -> Data:
@@ -83,7 +85,7 @@ def target_of(query: Query, budget: Budget, data: Data) -> Target:
         if found.target is not None:
             return found.target
     try:
-        return Target(query, data, budget.cells)
+        return Target(truncated(query, budget, data), data, budget.cells)
     except NotExplicit as error:
         raise BackendError(f"{error}. {error.remedy}".rstrip()) from error
 

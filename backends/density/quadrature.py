@@ -17,6 +17,7 @@ from ppl.posterior import Answer, Certificate, Marginal, SmoothMarginal, TableMa
 
 from .problem import problem, starts, target_of
 from .target import Target
+from .truncation import notes_of
 
 __all__ = ["QuadratureSolver", "judge", "prepare"]
 
@@ -117,6 +118,7 @@ class QuadratureAnswer(Answer):
     def __init__(self, query: Query, target: Target, found: Cubature):
         self.names, self._query, self._target, self._found = query.ask, query, target, found
         self.log_evidence = found.log_integral
+        self.notes = notes_of(target.query)
         self.certificate = Certificate(
             "A′" if found.met else "U",
             "numerical integration, with its error estimate"

@@ -23,6 +23,7 @@ from .layout import NotExplicit
 from .problem import differentiable, problem, stand_in
 from .quadrature import CELLS, draws_at
 from .target import Target
+from .truncation import notes_of, truncated
 
 __all__ = ["SmcSolver", "judge", "prepare", "tempered"]
 
@@ -94,7 +95,7 @@ class SmcSolver:
     def _one(self, data: Data) -> Chains:
         until = time.monotonic() + self.budget.seconds
         try:
-            target = Target(self.query, data, self.budget.cells)
+            target = Target(truncated(self.query, self.budget, data), data, self.budget.cells)
         except NotExplicit as error:
             if not error.finite:
                 raise BackendError(f"{error}. {error.remedy}".rstrip()) from error
@@ -139,7 +140,8 @@ class SmcSolver:
                 domains[n] = target.layout.domains[n]
             elif n in target.particles:
                 domains[n] = target.layout.tables.domain(n)
-        answer = Chains(self.query.graph, shaped, certificate, sizes, domains)
+        notes = notes_of(target.query)
+        answer = Chains(self.query.graph, shaped, certificate, sizes, domains, notes)
         answer.log_evidence = log_evidence
         return answer
 

@@ -20,6 +20,7 @@ from torch.distributions import biject_to, constraints
 from ppl.compiler import Query
 from ppl.graph import Node
 from ppl.mechanism import Data
+from ppl.mechanism.laws import fixed_support
 from ppl.mechanism.outcome import Outcome
 
 from .factors import Factors
@@ -119,7 +120,7 @@ class Target:
                 missing = (~there).nonzero()[:, 0]
                 shape = (len(missing),)
             support = facts.support
-            fixed = self._fixed(node, support)
+            fixed = fixed_support(self.layout.mechanism, name)
             transform = _alike(support) if fixed else None
             if transform is not None:
                 inner = transform.inverse_shape(torch.Size(shape))
@@ -130,16 +131,6 @@ class Target:
             blocks.append(block)
             start = block.stop
         return blocks
-
-    def _fixed(self, node: Node, support) -> bool:
-        """Whether a node's support is the same whatever its parents are: probing saw it for two draws."""
-        while isinstance(support, constraints.independent):
-            support = support.base_constraint
-        bounds = [getattr(support, n, 0.0) for n in ("lower_bound", "upper_bound")]
-        return all(
-            not isinstance(b, Tensor) or b.dim() == 0 or bool((b == b.reshape(-1)[0]).all())
-            for b in bounds
-        )
 
     def _place_at(self, u: Tensor, jacobian: list[Tensor]) -> Callable[..., Tensor]:
         """Values from coordinates; what the change of variables adds to the log density is appended to `jacobian`."""

@@ -125,6 +125,7 @@ class ExactAnswer(Answer):
         known = answers.log_evidence
         self.log_evidence = None if known is None else float(known[dataset])
         self._log_sum = float(answers.result.log_evidence[dataset])
+        self.notes = answers.solver.notes
 
     @property
     def _network(self):

@@ -15,11 +15,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from ppl.compiler import Budget, Query, Verdict
-from ppl.errors import BackendError, ImpossibleError
+from ppl.errors import BackendError, ImpossibleError, QueryError
 from ppl.graph import Elimination as Order
 from ppl.graph import elimination
 from ppl.mechanism import Data
 from ppl.mechanism.tables import NotFinite, Tables, TooLarge
+from ppl.mechanism.truncation import OMITTED, countable, cut
 
 from .answer import ExactAnswers
 from .beliefs import reconciled
@@ -34,9 +35,13 @@ __all__ = ["ExactSolver", "fit", "judge", "prepare", "sensitivity"]
 
 
 def judge(query: Query, budget: Budget) -> Verdict:
-    """Able when every unobserved variable is finite, every remaining factor has a density, and elimination is cheap enough."""
+    """Able when every unobserved variable is finite, every remaining factor has a density, and elimination is cheap enough.
+
+    Countable variables are cut where what is left out no longer matters.
+    """
     row = 1 if query.evidence else 0
     try:
+        query = truncated(query, budget, query.observation)
         _, order = _network(query)
     except NotFinite as reason:
         return Verdict("exact", False, row, str(reason), remedy=_remedy(str(reason)))
@@ -91,16 +96,26 @@ def judge(query: Query, budget: Budget) -> Verdict:
         "exact",
         True,
         row,
-        f"{what} finite and every factor has a density; elimination ({order.heuristic}) makes 2^{order.log2_cells:.1f} cells",
+        f"{what} finite{_followed(query)} and every factor has a density; elimination ({order.heuristic}) makes 2^{order.log2_cells:.1f} cells",
         guarantee="exact probabilities, log-evidence and independent draws",
         grade="A",
         cost=cost,
     )
 
 
-def prepare(query: Query, budget: Budget) -> ExactSolver:
-    """Domains, tables and an elimination order."""
-    return ExactSolver(query, budget)
+def prepare(query: Query, budget: Budget) -> ExactSolver | Truncating:
+    """Domains, tables and an elimination order; those of countable nodes wait for the observation."""
+    return (
+        Truncating(query, budget)
+        if countable(query.mechanism, query.free)
+        else ExactSolver(query, budget)
+    )
+
+
+def _followed(query: Query) -> str:
+    """How far countable nodes are followed, in words."""
+    ends = [f"{n} to {int(values[-1]):,}" for n, values in query.cuts.items()]
+    return f" or countable (followed as far as it matters: {', '.join(ends)})" if ends else ""
 
 
 def _size(bytes_: float) -> str:
@@ -122,7 +137,8 @@ _BUILT: WeakKeyDictionary[Query, tuple[Network, Order]] = WeakKeyDictionary()
 def _network(query: Query) -> tuple[Network, Order]:
     if query in _BUILT:
         return _BUILT[query]
-    network = Network(query, Tables(query.mechanism, _known(query, query.observation)))
+    tables = Tables(query.mechanism, _known(query, query.observation), cuts=query.cuts)
+    network = Network(query, tables)
     scopes = [scope for b in network.bundles for scope in b.source.scopes if scope]
     _BUILT[query] = network, elimination(scopes, network.sizes())
     return _BUILT[query]
@@ -170,6 +186,14 @@ class ExactSolver:
         if none.any():
             raise impossible(self.query, self.budget, data, int(none.argmax()))
         return ExactAnswers(self, prepared, result, data)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know: where countable nodes were cut."""
+        return tuple(
+            f"{name} was followed to {int(values[-1]):,}: what lies beyond is at most {OMITTED:g} of the evidence"
+            for name, values in self.query.cuts.items()
+        )
 
     def codes(self) -> dict[str, dict]:
         """By observed node: the place of each value and label, if all are plain finite nodes that nothing but their value matters of."""
@@ -314,6 +338,90 @@ class ExactSolver:
                 network, order = _network(replace(self.query, observation=data))
                 return Prepared(network, asked(network, self.query.ask), order)
         return self._plain()
+
+
+class Truncating:
+    """An exact solver that cuts countable nodes where each batch of observations lets it.
+
+    Args:
+        query: The component.
+        budget: What may be allocated.
+    """
+
+    def __init__(self, query: Query, budget: Budget):
+        self.query, self.budget = query, budget
+
+    def condition(self, data: Data) -> Sequence:
+        """One answer for each observation.
+
+        Raises:
+            BackendError: If no end of what matters is found.
+            ImpossibleError: If an observation has probability zero.
+        """
+        return self._solver(data).condition(data)
+
+    def codes(self) -> dict[str, dict]:
+        """No observation is answered by places of values: each has ends of its own."""
+        return {}
+
+    def log_evidence(self, data: Data) -> ndarray:
+        """log p(observation) for each observation, `(datasets,)`."""
+        return self._solver(data).log_evidence(data)
+
+    def most_probable(
+        self, data: Data, names: Sequence[str], log_sum: float | None = None
+    ) -> tuple[dict[str, Tensor], float]:
+        """As `ExactSolver.most_probable`."""
+        return self._solver(data).most_probable(data, names, log_sum)
+
+    def _solver(self, data: Data) -> ExactSolver:
+        try:
+            return ExactSolver(truncated(self.query, self.budget, data), self.budget)
+        except (NotFinite, TooLarge) as error:
+            raise BackendError(f"{error}.") from error
+
+
+#: Queries whose countable nodes are cut for their own observation, for as long as the query lives.
+_CUT: WeakKeyDictionary[Query, Query] = WeakKeyDictionary()
+
+
+def truncated(query: Query, budget: Budget, data: Data | None) -> Query:
+    """The query with its countable nodes cut: where the data let it, or the prior when there are none yet.
+
+    Raises:
+        NotFinite: If there is no end of what matters.
+        TooLarge: If a table would be too large before that.
+    """
+    names = countable(query.mechanism, query.free)
+    if not names or query.cuts:
+        return query
+    if data is query.observation and query in _CUT:
+        return _CUT[query]
+    fixed = {} if data is None else {n: data.observed[n] for n in query.given if n in data.observed}
+
+    def look(values: dict[str, Tensor]) -> tuple[float, dict[str, ndarray]]:
+        assert data is not None
+        solver = ExactSolver(
+            replace(query, cuts=values, ask=tuple(names), observation=data), budget
+        )
+        _, order = _network(solver.query)
+        if order.cells > budget.cells:
+            raise NotFinite(
+                f"'{names[0]}' has countably many values, and following them to {int(values[names[0]][-1]):,} makes factors of 2^{order.log2_cells:.1f} cells"
+            )
+        prepared = solver.prepared(data)
+        try:
+            answers = ExactAnswers(solver, prepared, prepared.run(data), data)
+        except QueryError:
+            return -numpy.inf, {}  # something was observed that only larger values make possible
+        ends = {n: answers.probs(n, slice(None))[..., -2:] for n in names}
+        return float(answers.result.log_evidence.min()), ends
+
+    found = cut(query.mechanism, names, fixed, query.seed, look if data is not None else None)
+    result = replace(query, cuts=found)
+    if data is query.observation:
+        _CUT[query] = result
+    return result
 
 
 def asked(network: Network, names: Sequence[str]) -> list[tuple[int]]:

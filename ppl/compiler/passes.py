@@ -13,6 +13,7 @@ import torch
 from ..errors import QueryError, closest
 from ..graph import Graph, Node
 from ..mechanism import Data, Facts, Mechanism
+from ..mechanism.laws import fixed_support, seems_fixed
 from .query import Query
 
 __all__ = ["Pruned", "check_observation", "merged", "prune", "resolve_ask", "split"]
@@ -117,16 +118,16 @@ def check_observation(graph: Graph, mechanism: Mechanism, data: Data) -> Data:
             facts.kind == "explicit"
             and facts.support is not None
             and shown.numel()
-            and _fixed(facts.support)
+            and seems_fixed(facts.support)
+            and not bool((inside := facts.support.check(shown)).all())
+            and fixed_support(mechanism, name)
         ):
-            inside = facts.support.check(shown)
-            if not bool(inside.all()):
-                rows = inside.reshape((len(shown), -1)).all(-1)
-                listed = shown.reshape((len(shown), -1))[~rows][0].tolist()
-                text = listed[0] if len(listed) == 1 else listed
-                raise QueryError(
-                    f"'{name}' was observed as {text}, which is outside its support ({_constraint(facts.support)})."
-                )
+            rows = inside.reshape((len(shown), -1)).all(-1)
+            listed = shown.reshape((len(shown), -1))[~rows][0].tolist()
+            text = listed[0] if len(listed) == 1 else listed
+            raise QueryError(
+                f"'{name}' was observed as {text}, which is outside its support ({_constraint(facts.support)})."
+            )
         if node.states is not None and facts.discrete and bool((shown >= len(node.states)).any()):
             raise QueryError(
                 f"'{name}' has {len(node.states)} states, numbered from 0; it was observed as {int(shown.max())}."
@@ -142,15 +143,6 @@ def _plainly_inside(value: torch.Tensor, node: Node, facts: Facts) -> bool:
     if not isinstance(low, int) or not isinstance(high, int):
         return False
     return low <= int(value) <= high and (node.states is None or int(value) < len(node.states))
-
-
-def _fixed(support) -> bool:
-    """Whether the support was the same for every draw: bounds that depend on parents are left to the density."""
-    bounds = [getattr(support, name, 0) for name in ("lower_bound", "upper_bound")]
-    return all(
-        not isinstance(b, torch.Tensor) or b.dim() == 0 or bool((b == b.reshape(-1)[0]).all())
-        for b in bounds
-    )
 
 
 def _constraint(support) -> str:

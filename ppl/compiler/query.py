@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..graph import Graph
@@ -10,6 +10,8 @@ from ..mechanism import Data, Mechanism
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from torch import Tensor
 
 __all__ = ["Query"]
 
@@ -30,6 +32,7 @@ class Query:
         partial: The given nodes that have missing cells.
         task: `"posterior"` for nodes that are asked for, `"evidence"` when only log p(observation) is wanted.
         seed: Decides every random number.
+        cuts: The values at which countable nodes are looked at, `(values,)` by node; what lies beyond is left out.
     """
 
     graph: Graph
@@ -43,6 +46,7 @@ class Query:
     partial: frozenset[str] = frozenset()
     task: str = "posterior"
     seed: int = 0
+    cuts: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def sizes(self) -> Mapping[str, int]:

@@ -77,6 +77,7 @@ class Tables:
         limit: The largest number of combinations for which a body is called.
         by_value: Whether bodies get what is known as it is; otherwise finite nodes are enumerated though they are observed, so
             that one table serves all observations.
+        cuts: The values at which countable nodes are looked at.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class Tables:
         known: Mapping[str, Tensor] | None = None,
         limit: int = 2**22,
         by_value: bool = False,
+        cuts: Mapping[str, Tensor] | None = None,
     ):
         self.mechanism, self.graph, self.limit = mechanism, mechanism.graph, limit
         self.by_value = by_value
         self.known = dict(known or {})
         self.contextual = False  # whether any table looked at the values of observed nodes
-        self._domains: dict[str, Tensor] = {}
+        self.cuts = dict(cuts or {})
+        self._domains: dict[str, Tensor] = dict(self.cuts)
         self._slots: dict[tuple[str, str], tuple[Slot, ...]] = {}
         self._tables: dict[tuple[str, str], Table] = {}
         self._plain: dict[tuple[str, str], bool] = {}
@@ -126,7 +129,7 @@ class Tables:
         plate = self.graph.chain_plate(group[0])
         assert plate is not None
         # A member of the group that is observed with values that only the data know is context, not a variable.
-        group = tuple(name for name in group if self._enumerable(name))
+        group = tuple(n for n in group if self._enumerable(n) and n not in self.cuts)
         for _ in range(self.mechanism.sizes[plate] + 1):
             before = {name: len(self._domains.get(name, ())) for name in group}
             for name in group:
@@ -188,12 +191,11 @@ class Tables:
             lead = len(table.shape)
             with quiet(), torch.no_grad():
                 if table.outcome.distribution is not None:
-                    held = set(domain.flatten().tolist())
-                    strange = [
-                        v
-                        for v in table.outcome.distribution.domain().flatten().tolist()
-                        if v not in held
-                    ]
+                    strange: list = []
+                    if node.name not in self.cuts:
+                        held = set(domain.flatten().tolist())
+                        every = table.outcome.distribution.domain().flatten().tolist()
+                        strange = [v for v in every if v not in held]
                     if strange:
                         raise NotFinite(
                             f"'{node.name}' takes the value {strange[0]} for some parents only"

@@ -135,16 +135,19 @@ def test_elimination_is_refused_before_it_is_paid():
     assert "1,073,741,824 combinations" in verdict(plan, "exact").reason
 
 
-def test_a_countable_node_is_not_truncated_by_stealth():
-    """A Poisson has no last value; the plan says so instead of cutting."""
+def test_a_countable_node_is_cut_openly():
+    """A Poisson has no last value; the plan and the answer say how far it was followed, which is beyond the data."""
     model = ppl.Model("m")
     model.theta(lambda: Poisson(10.0), name="n")
     model.observed(lambda n: Normal(n, 1), name="x")
-    plan = ppl.compile(model, {"x": 12.0})
-    assert plan.routes[0].method == "none"
-    assert "countably many" in verdict(plan, "exact").reason
-    with pytest.raises(ppl.BackendError, match="countably many"):
-        plan.posterior()
+    plan = ppl.compile(model, {"x": 45.0})
+    assert plan.routes[0].method == "exact"
+    found = plan.posterior()
+    end = int(found["n"].domain[-1])
+    assert end > 45
+    assert f"n to {end}" in verdict(plan, "exact").reason
+    assert f"n was followed to {end}" in found.notes[0]
+    assert f"n was followed to {end}" in found.summary()
 
 
 def test_every_route_not_taken_has_a_reason():
