@@ -166,13 +166,13 @@ def moving_average(model, n):
     """C14: MA(2), uniform on the triangle where it can be inverted."""
 
     @model.theta
-    def second():
+    def height():
+        return Beta(2, 1)
+
+    @model.deterministic
+    def second(height):
         # The triangle is as wide as 2 (1 + second).
-        return ppl.distributions.Density(
-            lambda v: torch.log((1 + v) / 2),
-            lambda rng: 2 * rng.random() ** 0.5 - 1,
-            torch.distributions.constraints.interval(-1, 1),
-        )
+        return 2 * height - 1
 
     @model.theta
     def first(second):

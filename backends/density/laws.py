@@ -541,7 +541,6 @@ class LawMarginal(Marginal):
         return torch.zeros_like(self.mean)
 
     def cdf(self, value: Any) -> Tensor:
-        """P(node ≤ value | observation), entry by entry."""
         total = sum(w * p.cdf(value) for w, p in zip(self._weights, self._parts, strict=True))
         return torch.as_tensor(total, dtype=torch.float64)
 

@@ -26,7 +26,9 @@ __all__ = ["NutsSolver", "judge", "prepare"]
 
 #: Up to so many numbers in one evaluation: how many chains, and how many draws of each after warm-up. Where a call costs more than its numbers,
 #: more chains cost nothing.
-CHAINS = ((1_000, 64, 250), (5_000, 32, 250), (20_000, 16, 400), (float("inf"), 8, 750))
+CHAINS = ((1_000, 64, 200), (5_000, 32, 200), (20_000, 16, 250), (float("inf"), 8, 500))
+#: How often a run that is only too short goes on for as many draws.
+LONGER = 3
 #: Particles that look for places to begin, and rounds of their moves at each temperature.
 SCOUTS, HASTE = 128, 6
 #: A node is centred again where its standardised value varies less than this: then the data, not its parents, hold it.
@@ -191,8 +193,31 @@ class NutsSolver:
             raise BackendError(
                 f"NUTS had no time for its first draws of {', '.join(self.query.ask)} within budget=Budget(seconds={self.budget.seconds:g})."
             )
-        looked = trace.draws[:, :, :DIAGNOSED]
-        return trace, diagnose(looked, trace.energy, trace.divergences)
+        diagnosis = self._look(target, trace)
+        for _ in range(LONGER):
+            if diagnosis.passed or diagnosis.disagree or trace.divergences or not trace.complete:
+                break
+            more = nuts(
+                target.gradient,
+                trace.draws[:, -1],
+                trace.draws.shape[1],
+                self.query.seed + 1000 * attempt + trace.draws.shape[1],
+                until=until,
+                warm=trace,
+            )
+            trace = trace.then(more)
+            diagnosis = self._look(target, trace)
+        return trace, diagnosis
+
+    def _look(self, target: Target, trace: Trace) -> Diagnosis:
+        """How the coordinates mixed, and what is asked for as far as no finite node is in it."""
+        found = diagnose(trace.draws[:, :, :DIAGNOSED], trace.energy, trace.divergences)
+        kinds = target.layout.kinds
+        names = [n for n in self.query.ask if kinds[n] not in ("finite", "through")]
+        chains, draws, d = trace.draws.shape
+        values = target.values(trace.draws.reshape((-1, d))) if names else {}
+        shaped = {n: values[n].reshape((chains, draws, *values[n].shape[1:])) for n in names}
+        return found.worst(asked_sizes(shaped)[1]) if names else found
 
     def _answer(
         self, target: Target, trace: Trace, diagnosis: Diagnosis, notes: list[str]
@@ -202,14 +227,7 @@ class NutsSolver:
         flat = draws_at(target, trace.draws.reshape((-1, d)), self.query.ask, rng)
         values = {n: v.reshape((chains, draws, *v.shape[1:])) for n, v in flat.items()}
         sizes, asked = asked_sizes(values)
-        worst = Diagnosis(
-            max(diagnosis.rhat, asked.rhat),
-            min(diagnosis.bulk, asked.bulk),
-            min(diagnosis.tail, asked.tail),
-            diagnosis.sizes,
-            diagnosis.bfmi,
-            diagnosis.divergences,
-        )
+        worst = diagnosis.worst(asked)
         if not trace.complete:
             notes.append(
                 f"stopped by the clock after {draws} draws a chain: the numbers depend on the machine"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy
 import torch
@@ -27,8 +28,10 @@ MOST = 2
 TOLERANCE = 1e-6
 #: Numbers that are held at once.
 CELLS = 2**21
-#: Points whose finite part is drawn at once.
-CHUNK = 128
+#: Starts from which modes are looked for; the shorter of the two lengths of a call.
+STARTS, SHORT = 64, 64
+#: The most points whose finite part is drawn at once.
+CHUNK = 1024
 #: Strata of the posterior from which quantiles are read, in one and in two dimensions.
 STRATA = (2**14, 2**16)
 
@@ -84,7 +87,7 @@ class QuadratureSolver:
 
     def _one(self, data: Data) -> QuadratureAnswer:
         target = target_of(self.query, self.budget, data)
-        begin, _ = starts(target, 256, self.query.seed)
+        begin, _ = starts(target, STARTS, self.query.seed)
         try:
             found = integrate(lambda u: chunked(target, target.log_prob, u), begin, TOLERANCE)
         except Improper as error:
@@ -97,13 +100,18 @@ class QuadratureSolver:
 def chunked(target: Target, function, u: ndarray) -> ndarray:
     """A function of many points, a few at a time, in calls of two lengths only."""
     longest = min(max(CELLS // target.cells, 16), 512)
-    size = longest if len(u) > 16 else 16
+    size = longest if len(u) > SHORT else min(SHORT, longest)
     parts = []
     for start in range(0, len(u), size):
         part = u[start : start + size]
         full = numpy.concatenate([part, numpy.repeat(part[-1:], size - len(part), axis=0)])
         parts.append(function(full)[: len(part)])
     return numpy.concatenate(parts) if parts else numpy.zeros(0)
+
+
+def _chunk(target: Target) -> int:
+    """Points whose finite part is looked at at once."""
+    return min(max(CELLS // target.cells, 16), CHUNK)
 
 
 class QuadratureAnswer(Answer):
@@ -158,7 +166,10 @@ class QuadratureAnswer(Answer):
             return DrawnMarginal(name, self.sample(STRATA[0], 1)[name], node.axes)
         assert self._table is not None
         weights = torch.from_numpy(self._weights)
-        return SmoothMarginal(name, self._values[name], weights, self._table[name], node.axes)
+        lines = _lines(target, self._found, name)
+        return SmoothMarginal(
+            name, self._values[name], weights, self._table[name], node.axes, lines=lines
+        )
 
     def _strata(self) -> ndarray:
         """Equally likely points, spread evenly."""
@@ -176,9 +187,10 @@ class QuadratureAnswer(Answer):
         total: dict[str, Tensor] = {}
         kept = self._weights > 1e-12
         points, weights = self._points[kept], self._weights[kept] / self._weights[kept].sum()
-        for start in range(0, len(points), CHUNK):
-            part = torch.from_numpy(weights[start : start + CHUNK])
-            for name, probs in self._target.marginals(points[start : start + CHUNK]).items():
+        chunk = _chunk(self._target)
+        for start in range(0, len(points), chunk):
+            part = torch.from_numpy(weights[start : start + chunk])
+            for name, probs in self._target.marginals(points[start : start + chunk]).items():
                 share = torch.tensordot(part, probs, dims=1)
                 total[name] = total.get(name, torch.zeros_like(share)) + share
         return total
@@ -198,6 +210,48 @@ class QuadratureAnswer(Answer):
         return torch.from_numpy(target.log_prob(u) - target.volume(u) - self._found.log_integral)
 
 
+class Coordinate:
+    """The law of a number that is a growing or falling function of one coordinate.
+
+    Args:
+        found: The density.
+        axis: The coordinate.
+        transform: From the coordinate to the number.
+    """
+
+    def __init__(self, found: Cubature, axis: int, transform: Any):
+        self._found, self._axis, self._transform = found, axis, transform
+        ends = self._at(numpy.array([-1.0, 1.0]))
+        self._grows = bool(ends[1] > ends[0])
+
+    def _at(self, u: ndarray) -> ndarray:
+        return self._transform(torch.from_numpy(u)).numpy()
+
+    def cdf(self, value: float) -> float:
+        """P(number ≤ value)."""
+        u = float(self._transform.inv(torch.tensor(float(value), dtype=torch.float64)))
+        if numpy.isnan(u):  # outside the support
+            return float(value > float(self._at(numpy.zeros(1))[0]))
+        share = float(self._found.cdf(self._axis, numpy.array([u]))[0])
+        return share if self._grows else 1 - share
+
+    def quantile(self, q: float) -> float:
+        """Where the cdf is q."""
+        u = self._found.quantile(self._axis, q if self._grows else 1 - q)
+        return float(self._at(numpy.array([u]))[0])
+
+
+def _lines(target: Target, found: Cubature, name: str) -> list[Coordinate]:
+    """The law of each entry of a node, where each is a function of one coordinate."""
+    for block in target.blocks:
+        transform = block.transform
+        if block.node.name == name and block.missing is None and transform is not None:
+            if name in target.standardised or transform.codomain.event_dim:
+                return []
+            return [Coordinate(found, axis, transform) for axis in range(block.start, block.stop)]
+    return []
+
+
 def draws_at(
     target: Target, u: ndarray, names: Sequence[str], rng: numpy.random.Generator
 ) -> dict[str, Tensor]:
@@ -205,7 +259,8 @@ def draws_at(
     values = dict(target.values(u))
     kinds = target.layout.kinds
     if any(kinds[name] in ("finite", "through") for name in names):
-        parts = [target.finite(u[start : start + CHUNK], rng) for start in range(0, len(u), CHUNK)]
+        chunk = _chunk(target)
+        parts = [target.finite(u[start : start + chunk], rng) for start in range(0, len(u), chunk)]
         finite = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
         values.update(finite)
         if any(kinds[name] == "through" for name in names):

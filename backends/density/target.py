@@ -25,6 +25,7 @@ from ppl.mechanism.outcome import Outcome
 
 from .factors import Factors
 from .layout import Layout
+from .native import Native
 from .recorded import Recorded
 from .summation import Key, Summation
 
@@ -99,10 +100,14 @@ class Target:
             values = self.prior(FIRST, 0)
             self.given = {n: values[n] for n in self.particles}
         with torch.no_grad():
-            self._parts(torch.from_numpy(self.start(FIRST, 0)))
+            place = self._place_at(torch.from_numpy(self.start(FIRST, 0)), [])
+            first = self.factors.evaluate(place, FIRST).logs
         if summed and self.layout.sizes:
             self.summation = Summation(self.layout, self.factors._constant, cells)
-        self._recorded: dict[tuple, Recorded | None] = {}
+        moving = self.summation.moving if self.summation is not None else []
+        #: Families whose tables are the same whatever the coordinates are.
+        self._alike = {key for key in moving if len(first[key]) == 1}
+        self._recorded: dict[tuple, Recorded | Native | None] = {}
         self._uses: dict[tuple, int] = {}
         self.evaluations = 0
 
@@ -316,9 +321,13 @@ class Target:
         with torch.no_grad():
             prior, seen, tables = recorded(tensor) if recorded else self._parts(tensor)
         total = self._summed(tables, len(u), down=True)
-        weights = [share, *self._weights(tables, len(u), power)]
+        weights = [share, *self._weights(power)]
         recorded = self._record("back", tensor, weights)
-        slope = recorded(tensor, weights) if recorded else self._back(tensor, weights)
+        if isinstance(recorded, Native):
+            slope = recorded(tensor, weights)
+        else:
+            weights[1:] = self._gathered(weights[1:])
+            slope = recorded(tensor, weights) if recorded else self._back(tensor, weights)
         value = prior.numpy() + power * (seen.numpy() + total)
         return _finite(value), numpy.nan_to_num(slope.numpy(), posinf=0, neginf=0)
 
@@ -331,16 +340,23 @@ class Target:
             return numpy.zeros(batch)
         return self.summation.run(self._named(tables), batch, down)
 
-    def _weights(self, tables: list[Tensor], batch: int, power: float = 1.0) -> list[Tensor]:
-        """The posterior probability of every entry, in the shape of its table."""
+    def _weights(self, power: float = 1.0) -> list[Tensor]:
+        """The posterior probability of every entry of every table, row by row."""
         assert self.summation is not None
-        shares, found = self.summation.shares(), []
-        for key, table in zip(self.summation.moving, tables, strict=True):
-            share = torch.from_numpy(numpy.ascontiguousarray(shares[key]))
-            if len(table) == 1 and batch > 1:
-                share = share.sum(dim=0, keepdim=True)
-            found.append(share * power if power != 1.0 else share)
-        return found
+        shares = self.summation.shares()
+        found = [
+            torch.from_numpy(numpy.ascontiguousarray(shares[k])) for k in self.summation.moving
+        ]
+        return found if power == 1.0 else [share * power for share in found]
+
+    def _gathered(self, weights: list[Tensor]) -> list[Tensor]:
+        """The same, for tables that are given once for all rows."""
+        assert self.summation is not None
+        moving = self.summation.moving
+        return [
+            w.sum(dim=0, keepdim=True) if key in self._alike else w
+            for key, w in zip(moving, weights, strict=True)
+        ]
 
     def _back(self, u: Tensor, weights: list[Tensor]) -> Tensor:
         """The gradient, given how much each log likelihood and each entry of a table weighs."""
@@ -366,18 +382,25 @@ class Target:
 
     # -- recording -------------------------------------------------------------------------------
 
-    def _record(self, what: str, *example) -> Recorded | None:
+    def _record(self, what: str, *example) -> Recorded | Native | None:
         """The recorded operations for batches of this length, or nothing where they cannot be recorded."""
+        functions: dict[str, Callable[..., Any]] = {
+            "value": self._parts,
+            "gradient": self._plain_gradient,
+            "back": self._back,
+        }
+        for key in ((what, None), (what, len(example[0]))):
+            self._uses[key] = self._uses.get(key, 0) + 1
+        if self._uses[what, None] >= WORTH and (what, None) not in self._recorded:
+            # Machine code serves batches of every length.
+            self._recorded[what, None] = Native.of(functions[what], example)
+        native = self._recorded.get((what, None))
         key = what, len(example[0])
-        self._uses[key] = self._uses.get(key, 0) + 1
-        if self._uses[key] < WORTH:
-            return None
+        if native is not None or self._uses[key] < WORTH:
+            return native
         if key not in self._recorded:
-            functions: dict[str, Callable[..., Any]] = {
-                "value": self._parts,
-                "gradient": self._plain_gradient,
-                "back": self._back,
-            }
+            if what == "back":
+                example = (example[0], [example[1][0], *self._gathered(example[1][1:])])
             self._recorded[key] = Recorded.of(functions[what], example)
         return self._recorded[key]
 

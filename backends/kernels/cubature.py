@@ -10,11 +10,13 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from itertools import product
 
 import numpy
 from numpy import ndarray
 from numpy.polynomial import legendre
+from scipy.optimize import brentq
 
 __all__ = ["Cubature", "Improper", "integrate"]
 
@@ -55,8 +57,16 @@ GAUSS[1::2] = numpy.concatenate([_GAUSS, [0.417959183673469387755102040816327], 
 #: From values at the points to Legendre coefficients.
 _TO_LEGENDRE = numpy.linalg.inv(legendre.legvander(POINTS, 14))
 
+#: The points of the rule in every part of a cell, and their weights.
+PARTS = 6
+_MIDDLES = (2 * numpy.arange(PARTS) + 1) / PARTS - 1
+FINE = (_MIDDLES[:, None] + POINTS / PARTS).reshape(-1)
+FINE_WEIGHTS = numpy.tile(KRONROD / PARTS, PARTS)
+
 #: A density this many nats below the mode is nothing.
 NOTHING = 45.0
+#: A mode is near enough where another step gains less than this, in nats.
+NEAR = 0.01
 #: How far a side is pushed out, in doublings, before the density is called improper.
 DOUBLINGS = 40
 
@@ -103,6 +113,52 @@ class Cubature:
         z = _grid(self.low, self.high).reshape((-1, self.dimensions))
         kept = share > 1e-18
         return self.centre + z[kept] @ self.root.T, share[kept] / share[kept].sum()
+
+    def cdf(self, axis: int, value: ndarray) -> ndarray:
+        """The share of the density where one of its own coordinates is at most `value`, `(n,)`."""
+        value = numpy.atleast_1d(numpy.asarray(value, dtype=float))
+        middle = (self.low + self.high) / 2
+        if axis == 0:
+            at = (value[:, None] - self.centre[0]) / self.root[0, 0]
+            inside = (at - middle[:, 0]) / self._half[:, 0]
+            share = (_below(self._lines, inside) * self._half.prod(axis=1)).sum(axis=1)
+            upward = self.root[0, 0] > 0
+        else:
+            # Along the second axis the integral is exact, across it by Kronrod's rule in parts of each cell: where a cell ends it bends.
+            first = middle[:, :1] + self._half[:, :1] * FINE  # (cells, 15 · parts)
+            at = value[:, None, None] - self.centre[1] - self.root[1, 0] * first
+            inside = (at / self.root[1, 1] - middle[:, 1:]) / self._half[:, 1:]
+            below = _below(self._columns, inside)
+            share = ((below * FINE_WEIGHTS).sum(axis=2) * self._half.prod(axis=1)).sum(axis=1)
+            upward = self.root[1, 1] > 0
+        share = (share / self.total).clip(0, 1)
+        return share if upward else 1 - share
+
+    def quantile(self, axis: int, share: float) -> float:
+        """The value of one coordinate below which so much of the density lies."""
+        corners = numpy.array(
+            list(product(*zip(self.low.min(axis=0), self.high.max(axis=0), strict=True)))
+        )
+        ends = (self.centre + corners @ self.root.T)[:, axis]
+        low, high = float(ends.min()), float(ends.max())
+        return float(
+            brentq(
+                lambda x: float(self.cdf(axis, numpy.array([x]))[0]) - share, low, high, xtol=1e-13
+            )
+        )
+
+    @cached_property
+    def _lines(self) -> ndarray:
+        """Along the first axis, the other summed out: integrals of Legendre series, `(cells, 16)`."""
+        values = self.values if self.dimensions == 1 else (self.values * KRONROD).sum(axis=2)
+        return legendre.legint(_TO_LEGENDRE @ values.T, lbnd=-1).T
+
+    @cached_property
+    def _columns(self) -> ndarray:
+        """Along the second axis at every fine point of the first, `(cells, 15 · parts, 16)`."""
+        fine = legendre.legvander(FINE, 14) @ _TO_LEGENDRE
+        series = numpy.einsum("lk,fp,cpk->lcf", _TO_LEGENDRE, fine, self.values, optimize=True)
+        return numpy.moveaxis(legendre.legint(series, lbnd=-1, axis=0), 0, -1)
 
     def inverse(self, uniform: ndarray) -> ndarray:
         """The density's draws from uniform numbers, `(n, 1 + dimensions)`: the first chooses the cell."""
@@ -234,14 +290,18 @@ def _modes(density: Density, starts: ndarray) -> ndarray:
     at = numpy.array(chosen)
     best = numpy.full(len(at), -numpy.inf)
     size = numpy.ones(len(at))
-    around = numpy.array(list(product((-1.0, -0.4, 0.0, 0.4, 1.0), repeat=d)))
+    steps = numpy.linspace(-1, 1, 9) if d == 1 else numpy.array([-1.0, -0.4, 0.0, 0.4, 1.0])
+    around = numpy.array(list(product(steps, repeat=d)))
     for _ in range(14):
         points = at[:, None] + (0.3 * spread) * size[:, None, None] * around
         values = density(points.reshape((-1, d))).reshape((len(at), -1))
         values = numpy.where(numpy.isnan(values), -numpy.inf, values)
         place = values.argmax(axis=1)
         at = points[numpy.arange(len(at)), place]
+        gain = values[numpy.arange(len(at)), place] - best
         best = values[numpy.arange(len(at)), place]
+        if (gain < NEAR).all():
+            break
         size *= numpy.where(numpy.abs(around[place]).max(axis=1) == 1, 1.5, 0.4)
     return at[numpy.argsort(-best)]
 
@@ -376,6 +436,12 @@ def _shrunk(kronrod: ndarray, gauss: ndarray) -> ndarray:
     gap = numpy.abs(kronrod - gauss)
     scale = numpy.abs(kronrod) + gap + 1e-300
     return scale * numpy.minimum(1.0, (200 * gap / scale) ** 1.5)
+
+
+def _below(integrals: ndarray, inside: ndarray) -> ndarray:
+    """Integrals of Legendre series from -1 to places in [-1, 1], beyond which they are none or all."""
+    basis = legendre.legvander(inside.clip(-1, 1), integrals.shape[-1] - 1)
+    return (basis * integrals).sum(axis=-1)
 
 
 def _inverse(coefficients: ndarray, uniform: ndarray) -> ndarray:

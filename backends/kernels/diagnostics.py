@@ -7,7 +7,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 from numpy import ndarray
@@ -46,6 +46,15 @@ class Diagnosis:
             and self.tail >= ESS
             and not self.divergences
             and self.bfmi > BFMI
+        )
+
+    def worst(self, other: Diagnosis) -> Diagnosis:
+        """The worse of each figure; `sizes` stay."""
+        return replace(
+            self,
+            rhat=max(self.rhat, other.rhat),
+            bulk=min(self.bulk, other.bulk),
+            tail=min(self.tail, other.tail),
         )
 
     @property

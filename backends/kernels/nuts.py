@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy
 from numpy import ndarray
@@ -49,6 +49,7 @@ class Trace:
         step_size: After warm-up.
         seconds: Of warm-up, and of sampling.
         evaluations: Gradients of single points.
+        mass: The mass matrix after warm-up.
         complete: Whether the budget sufficed for all draws.
     """
 
@@ -59,9 +60,20 @@ class Trace:
     step_size: float
     seconds: tuple[float, float]
     evaluations: int
+    mass: Mass
     complete: bool = True
-    saturated: int = 0
-    notes: list[str] = field(default_factory=list)
+
+    def then(self, more: Trace) -> Trace:
+        """This trace with another one that went on from its end."""
+        return replace(
+            more,
+            draws=numpy.concatenate([self.draws, more.draws], axis=1),
+            energy=numpy.concatenate([self.energy, more.energy], axis=1),
+            depths=numpy.concatenate([self.depths, more.depths], axis=1),
+            divergences=self.divergences + more.divergences,
+            seconds=(self.seconds[0], self.seconds[1] + more.seconds[1]),
+            evaluations=self.evaluations + more.evaluations,
+        )
 
 
 class _Chains:
@@ -206,7 +218,7 @@ def nuts(
     target: float = TARGET,
     stretch: float = 1.0,
     until: float = numpy.inf,
-    whole: Callable[[], None] | None = None,
+    warm: Trace | None = None,
 ) -> Trace:
     """Sample with many chains.
 
@@ -219,7 +231,7 @@ def nuts(
         target: The acceptance statistic that the step size aims at.
         stretch: How many times longer than usual the warm-up is.
         until: When to stop, as `time.monotonic()` tells it.
-        whole: Called after every step, for a progress bar.
+        warm: A trace that has warmed up: the step size and the mass matrix are taken from it.
     """
     began = time.monotonic()
     rng = numpy.random.default_rng(seed)
@@ -240,18 +252,19 @@ def nuts(
         state.step.guess(counted, q, here[:, -1].copy(), g, state.mass, rng)
 
     state.step = StepSize(target)
-    guess()
+    if warm is None:
+        guess()
+    else:
+        state.mass, state.step.now = warm.mass, warm.step_size
     state.begin(everyone)
     windows = [int(max(-(-draws_ // chains), least) * stretch) for draws_, least in WINDOWS]
     bounds = numpy.cumsum([int(FIRST * stretch), *windows]) * chains
-    end = bounds[-1] + int(LAST * stretch) * chains
+    end = bounds[-1] + int(LAST * stretch) * chains if warm is None else 0
     held: list[ndarray] = []
     enough = max(chains * 3 // 4, 1)
     finished, window = 0, 0
     while finished < end and time.monotonic() < until:
         stop, _, _ = state.leapfrog()
-        if whole:
-            whole()
         rows = stop.nonzero()[0]
         if not len(rows):
             continue
@@ -267,16 +280,14 @@ def nuts(
             rows = everyone
         state.begin(rows)
     state.step.settle()
-    warm = time.monotonic()
+    warmed = time.monotonic()
     found = numpy.zeros((chains, draws, dim))
     energy, depths = numpy.zeros((chains, draws)), numpy.zeros((chains, draws), dtype=int)
     count = numpy.zeros(chains, dtype=int)
-    divergences = saturated = 0
+    divergences = 0
     state.begin(everyone)
     while (count < draws).any() and time.monotonic() < until:
-        stop, diverged, deepest = state.leapfrog()
-        if whole:
-            whole()
+        stop, diverged, _ = state.leapfrog()
         rows = stop.nonzero()[0]
         if not len(rows):
             continue
@@ -286,7 +297,6 @@ def nuts(
         energy[kept, count[kept]] = state.h0[kept]
         depths[kept, count[kept]] = state.depth[kept]
         divergences += int(diverged[kept].sum())
-        saturated += int(deepest[kept].sum())
         count[kept] += 1
         state.begin(rows)
     least = int(count.min())
@@ -296,8 +306,8 @@ def nuts(
         depths[:, :least],
         divergences,
         state.step.now,
-        (warm - began, time.monotonic() - warm),
+        (warmed - began, time.monotonic() - warmed),
         evaluations[0],
+        state.mass,
         complete=least == draws,
-        saturated=saturated,
     )

@@ -44,6 +44,10 @@ class Marginal(ABC):
     def quantile(self, q: float) -> Tensor:
         """The smallest value with posterior cdf of at least `q`, `(*plates, *event)`."""
 
+    @abstractmethod
+    def cdf(self, value: float) -> Tensor:
+        """P(node ≤ value | observation), entry by entry, `(*plates, *event)`."""
+
     @property
     @abstractmethod
     def standard_error(self) -> Tensor:
@@ -157,6 +161,11 @@ class TableMarginal(Marginal):
         position = (cdf < q - 1e-12).sum(-1).clamp(max=len(order) - 1)
         return self._domain[order][position]
 
+    def cdf(self, value: float) -> Tensor:
+        if self._domain.dim() > 1:
+            raise QueryError(f"'{self.name}' is a vector; its values have no order and so no cdf.")
+        return (self._probs * (self._domain <= value)).sum(dim=-1)
+
     @property
     def standard_error(self) -> Tensor:
         return torch.zeros_like(self.mean)
@@ -211,6 +220,9 @@ class DrawnMarginal(Marginal):
             max(int(torch.ceil(torch.tensor(q * len(ordered)))) - 1, 0), len(ordered) - 1
         )
         return ordered[position]
+
+    def cdf(self, value: float) -> Tensor:
+        return (self._values <= value).to(torch.float64).mean(dim=0)
 
     @property
     def standard_error(self) -> Tensor:

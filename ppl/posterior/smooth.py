@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from ..errors import QueryError
 from .marginal import Marginal
 
-__all__ = ["SmoothMarginal"]
+__all__ = ["Line", "SmoothMarginal"]
+
+
+class Line(Protocol):
+    """The law of one number."""
+
+    def cdf(self, value: float) -> float:
+        """P(number ≤ value)."""
+        ...
+
+    def quantile(self, q: float) -> float:
+        """Where the cdf is q."""
+        ...
 
 
 class SmoothMarginal(Marginal):
@@ -21,6 +36,7 @@ class SmoothMarginal(Marginal):
         table: Equally likely values, in no order, `(n, *plates, *event)`: strata of the posterior rather than draws.
         plates: Names of the leading axes.
         exact: Whether the numbers are closed forms.
+        lines: For each entry its own cdf and quantile function, where integration gives them; otherwise the table does.
     """
 
     def __init__(
@@ -31,10 +47,12 @@ class SmoothMarginal(Marginal):
         table: Tensor,
         plates: tuple[str, ...] = (),
         exact: bool = False,
+        lines: Sequence[Line] = (),
     ):
         self.name, self.plates, self.states, self.exact = name, plates, None, exact
         self._points, self._weights, self._table = points.to(torch.float64), weights, table
         self._sorted: Tensor | None = None
+        self._lines = tuple(lines)
 
     @property
     def finite(self) -> bool:
@@ -71,13 +89,18 @@ class SmoothMarginal(Marginal):
         return self._sorted
 
     def quantile(self, q: float) -> Tensor:
+        if self._lines:
+            found = [line.quantile(q) for line in self._lines]
+            return torch.tensor(found, dtype=torch.float64).reshape(self.mean.shape)
         ordered = self._ordered()
         place = min(max(q * len(ordered) - 0.5, 0.0), len(ordered) - 1.0)
         low = min(int(place), len(ordered) - 2)
         return torch.lerp(ordered[low], ordered[low + 1], place - low)
 
     def cdf(self, value: float) -> Tensor:
-        """P(node ≤ value | observation), entry by entry."""
+        if self._lines:
+            found = [line.cdf(value) for line in self._lines]
+            return torch.tensor(found, dtype=torch.float64).reshape(self.mean.shape)
         ordered = self._ordered()
         below = (ordered <= value).to(torch.float64).sum(dim=0)
         k = below.long().clamp(1, len(ordered) - 1)

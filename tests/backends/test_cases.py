@@ -146,7 +146,8 @@ def test_galton_board_is_the_direct_sum(seen):
     log_evidence = torch.logsumexp(likelihood, 0) - math.log(401)
     weights = torch.softmax(likelihood, 0)
 
-    found = ppl.infer(galton_board.galton_board(balls=len(seen)), {"final": seen}, of="slope")
+    board = galton_board.galton_board(balls=len(seen), grid=401)
+    found = ppl.infer(board, {"final": seen}, of="slope")
 
     assert found.method == "exact"
     assert found.log_evidence == pytest.approx(float(log_evidence), abs=1e-6)
@@ -180,7 +181,7 @@ def test_galton_board_reproduces_the_published_distribution():
         0.00966,
         0.00162,
     ]
-    board = galton_board.galton_board().do(setting=120)  # −2 + 4 · 120 / 400 = −0.8
+    board = galton_board.galton_board().do(slope=-0.8)
     final = ppl.infer(board, {}, of="final")["final"]
     found = {int(v): float(p) for v, p in zip(final.domain, final.probs[0], strict=True) if p > 0}
     assert sorted(found) == list(range(5, 26))

@@ -157,7 +157,7 @@ def test_every_route_not_taken_has_a_reason():
     for method in registry.methods():
         assert method in text
     assert all(v.reason for v in plan.routes[0].verdicts)
-    assert set(plan.modes) >= {"setting", "slope", "left", "left (start)", "position", "final"}
+    assert set(plan.modes) >= {"slope", "left", "left (start)", "position", "final"}
 
 
 def test_the_plan_draws():
