@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -26,7 +27,7 @@ from .recorded import agree, nudged
 from .recording import Name, flat, record
 from .scalars import Program, Unwritten
 
-__all__ = ["Native", "compiler"]
+__all__ = ["Draft", "Native", "compiler"]
 
 #: Statements that are compiled at most; a compiler takes about a second for five thousand.
 LONGEST = 25_000
@@ -90,16 +91,58 @@ class Native:
 
     @classmethod
     def of(cls, function: Callable[..., Any], example: Sequence[Any]) -> Native | None:
-        """Record a function for the first row of an example, write it out and compile it; `None` where that cannot be done.
+        """Write a function out and compile it; `None` where that cannot be done."""
+        draft = Draft.of(function, example)
+        return None if draft is None else draft.compiled(example)
+
+    def __call__(self, *arguments: Any) -> Any:
+        tensors = flat(arguments)
+        n = len(tensors[0])
+        x, place = numpy.empty((n, self._inputs)), 0
+        for tensor in tensors:
+            part = tensor.numpy().reshape((len(tensor), -1))
+            x[:, place : place + part.shape[1]] = part
+            place += part.shape[1]
+        y, place = numpy.empty((n, sum(self._sizes))), 0
+        self._run(ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(y.ctypes.data), ctypes.c_long(n))
+        found = []
+        for shape, size in zip(self._shapes, self._sizes, strict=True):
+            found.append(torch.from_numpy(y[:, place : place + size].reshape((n, *shape))))
+            place += size
+        return _shaped(self._like, iter(found))
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A function that is written out and not yet compiled.
+
+    Args:
+        function: The function.
+        source: Of one row, in C.
+        statements: How many there are.
+        inputs: Numbers of one row.
+        shapes: The shape of each output of one row.
+        like: The nesting of the outputs.
+    """
+
+    function: Callable[..., Any]
+    source: str
+    statements: int
+    inputs: int
+    shapes: tuple[tuple[int, ...], ...]
+    like: Any
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], example: Sequence[Any]) -> Draft | None:
+        """Record a function for the first row of an example and write it out; `None` where that cannot be done.
 
         Args:
             function: A function of tensors, `(rows, …)` each, row by row.
             example: Its arguments for some rows.
         """
-        command = compiler()
         first = [e[:1] if isinstance(e, Tensor) else [t[:1] for t in e] for e in example]
-        made = record(function, first) if command is not None else None
-        if made is None or command is None:
+        made = record(function, first) if compiler() is not None else None
+        if made is None:
             return None
         steps, recorder, out = made
         arguments = flat(first)
@@ -117,28 +160,17 @@ class Native:
             f"{HEAD}void run(const double *x, double *y, long n) {{\n"
             f"for (long r = 0; r < n; r++, x += {inputs}, y += {width}) {{\n{body}\n}}\n}}\n"
         )
-        library = _built(command, source)
+        return cls(function, source, len(lines), inputs, tuple(s[1:] for s in shapes), out)
+
+    def compiled(self, example: Sequence[Any]) -> Native | None:
+        """Machine code that gives what the function gives, beside the example."""
+        command = compiler()
+        library = None if command is None else _built(command, self.source)
         if library is None:
             return None
-        found = cls(library.run, inputs, [s[1:] for s in shapes], out, library)
+        found = Native(library.run, self.inputs, self.shapes, self.like, library)
         moved = [nudged(e) for e in example]
-        return found if agree(found(*moved), function(*moved)) else None
-
-    def __call__(self, *arguments: Any) -> Any:
-        tensors = flat(arguments)
-        n = len(tensors[0])
-        x, place = numpy.empty((n, self._inputs)), 0
-        for tensor in tensors:
-            part = tensor.numpy().reshape((len(tensor), -1))
-            x[:, place : place + part.shape[1]] = part
-            place += part.shape[1]
-        y, place = numpy.empty((n, sum(self._sizes))), 0
-        self._run(ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(y.ctypes.data), ctypes.c_long(n))
-        found = []
-        for shape, size in zip(self._shapes, self._sizes, strict=True):
-            found.append(torch.from_numpy(y[:, place : place + size].reshape((n, *shape))))
-            place += size
-        return _shaped(self._like, iter(found))
+        return found if agree(found(*moved), self.function(*moved)) else None
 
 
 def _shaped(like: Any, tensors: Iterator[Tensor]) -> Any:

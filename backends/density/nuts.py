@@ -26,9 +26,11 @@ __all__ = ["NutsSolver", "judge", "prepare"]
 
 #: Up to so many numbers in one evaluation: how many chains, and how many draws of each after warm-up. Where a call costs more than its numbers,
 #: more chains cost nothing.
-CHAINS = ((1_000, 64, 200), (5_000, 32, 200), (20_000, 16, 250), (float("inf"), 8, 500))
+CHAINS = ((300, 32, 400), (20_000, 16, 400), (float("inf"), 8, 500))
 #: How often a run that is only too short goes on for as many draws.
 LONGER = 3
+#: Draws of each chain after which chains that are in different places, by this R-hat, are given up.
+PEEK, APART = 50, 1.3
 #: Particles that look for places to begin, and rounds of their moves at each temperature.
 SCOUTS, HASTE = 128, 6
 #: A node is centred again where its standardised value varies less than this: then the data, not its parents, hold it.
@@ -180,11 +182,12 @@ class NutsSolver:
         target_accept: float = TARGET,
         stretch: float = 1.0,
     ) -> tuple[Trace, Diagnosis]:
+        seed, draws = self.query.seed + 1000 * attempt, _size(target)[1] * (1 + attempt)
         trace = nuts(
             target.gradient,
             begin,
-            _size(target)[1] * (1 + attempt),
-            self.query.seed + 1000 * attempt,
+            PEEK,
+            seed,
             target=target_accept,
             stretch=stretch,
             until=until,
@@ -194,19 +197,21 @@ class NutsSolver:
                 f"NUTS had no time for its first draws of {', '.join(self.query.ask)} within budget=Budget(seconds={self.budget.seconds:g})."
             )
         diagnosis = self._look(target, trace)
-        for _ in range(LONGER):
-            if diagnosis.passed or diagnosis.disagree or trace.divergences or not trace.complete:
-                break
+        if diagnosis.rhat > APART:
+            return trace, diagnosis
+        for longer in range(1 + LONGER):
             more = nuts(
                 target.gradient,
                 trace.draws[:, -1],
-                trace.draws.shape[1],
-                self.query.seed + 1000 * attempt + trace.draws.shape[1],
+                draws if longer else draws - PEEK,
+                seed + trace.draws.shape[1],
                 until=until,
                 warm=trace,
             )
             trace = trace.then(more)
             diagnosis = self._look(target, trace)
+            if diagnosis.passed or diagnosis.disagree or trace.divergences or not trace.complete:
+                break
         return trace, diagnosis
 
     def _look(self, target: Target, trace: Trace) -> Diagnosis:

@@ -28,7 +28,7 @@ from .truncation import notes_of, truncated
 __all__ = ["SmcSolver", "judge", "prepare", "tempered"]
 
 #: Islands of particles, and particles on each.
-ISLANDS, PARTICLES = 8, 512
+ISLANDS, PARTICLES = 8, 1024
 #: Numbers that one evaluation of all particles may make; with more there are fewer particles, but at least so many on each island.
 NUMBERS, LEAST = 2**22, 64
 

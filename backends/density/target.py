@@ -25,7 +25,7 @@ from ppl.mechanism.outcome import Outcome
 
 from .factors import Factors
 from .layout import Layout
-from .native import Native
+from .native import Draft, Native
 from .recorded import Recorded
 from .summation import Key, Summation
 
@@ -36,6 +36,9 @@ LOCATION_SCALE = ("Normal", "StudentT", "Cauchy", "Laplace", "Logistic", "Gumbel
 
 #: Operations are recorded when a batch of one length is evaluated for so manyth a time.
 WORTH = 3
+#: They are written out as C after so many operations in all, and compiled after so many for each statement of it: by then
+#: compiling takes no longer than what was done, and what is still to come is likely to be more.
+DRAFTED, COMPILED = 3_000, 25
 #: Draws from the prior at which everything is evaluated with all checks and audits, once.
 FIRST = 16
 #: Draws for which probing saw a support.
@@ -107,7 +110,9 @@ class Target:
         moving = self.summation.moving if self.summation is not None else []
         #: Families whose tables are the same whatever the coordinates are.
         self._alike = {key for key in moving if len(first[key]) == 1}
-        self._recorded: dict[tuple, Recorded | Native | None] = {}
+        self._recorded: dict[tuple, Recorded | None] = {}
+        self._drafts: dict[str, Draft | None] = {}
+        self._natives: dict[str, Native] = {}
         self._uses: dict[tuple, int] = {}
         self.evaluations = 0
 
@@ -389,25 +394,37 @@ class Target:
             "gradient": self._plain_gradient,
             "back": self._back,
         }
-        for key in ((what, None), (what, len(example[0]))):
-            self._uses[key] = self._uses.get(key, 0) + 1
-        if self._uses[what, None] >= WORTH and (what, None) not in self._recorded:
-            # Machine code serves batches of every length.
-            self._recorded[what, None] = Native.of(functions[what], example)
-        native = self._recorded.get((what, None))
+        function = functions[what]
+        calls = self._uses[what, None] = self._uses.get((what, None), 0) + 1
+        if what in self._natives:
+            return self._natives[what]
         key = what, len(example[0])
-        if native is not None or self._uses[key] < WORTH:
-            return native
+        self._uses[key] = self._uses.get(key, 0) + 1
+        if self._uses[key] < WORTH:
+            return None
         if key not in self._recorded:
+            once = example
             if what == "back":
-                example = (example[0], [example[1][0], *self._gathered(example[1][1:])])
-            self._recorded[key] = Recorded.of(functions[what], example)
-        return self._recorded[key]
+                once = (example[0], [example[1][0], *self._gathered(example[1][1:])])
+            self._recorded[key] = Recorded.of(function, once)
+        recorded = self._recorded[key]
+        if recorded is not None:
+            done = calls * recorded.steps
+            if done >= DRAFTED and what not in self._drafts:
+                self._drafts[what] = Draft.of(function, example)
+            draft = self._drafts.get(what)
+            if draft is not None and done >= COMPILED * draft.statements:
+                self._drafts[what] = None
+                native = draft.compiled(example)
+                if native is not None:
+                    self._natives[what] = native
+                    return native
+        return recorded
 
     def forget(self) -> None:
         """Drop what was recorded: the coordinates mean something else now."""
-        self._recorded.clear()
-        self._uses.clear()
+        for held in (self._recorded, self._uses, self._drafts, self._natives):
+            held.clear()  # type: ignore[attr-defined]
 
     def followed(self, values: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
         """Functions of finite and continuous nodes at values of these, `(batch, *plates, *event)`."""

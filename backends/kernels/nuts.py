@@ -31,6 +31,8 @@ FIRST, WINDOWS, LAST = 20, ((150, 8), (300, 10), (600, 15), (1200, 20)), 15
 #: By number: how many bits are set, and how many of the lowest without a gap.
 ONES = numpy.array([bin(n).count("1") for n in range(2**12)])
 TRAILING = numpy.array([(n ^ (n + 1)).bit_length() - 1 for n in range(2**12)])
+#: The deepest tree of warm-up: while the mass matrix is poor, longer ones teach little.
+LEARNING = 7
 #: The acceptance statistic that the step size aims at.
 TARGET = 0.95
 #: A trajectory whose energy errs by more than this has diverged.
@@ -245,6 +247,7 @@ def nuts(
     chains, dim = start.shape
     everyone = numpy.arange(chains)
     state = _Chains(counted, numpy.array(start, dtype=float), rng, depth)
+    state.depth_limit = min(depth, LEARNING)
 
     def guess() -> None:
         here = state.here
@@ -280,6 +283,7 @@ def nuts(
             rows = everyone
         state.begin(rows)
     state.step.settle()
+    state.depth_limit = depth
     warmed = time.monotonic()
     found = numpy.zeros((chains, draws, dim))
     energy, depths = numpy.zeros((chains, draws)), numpy.zeros((chains, draws), dtype=int)

@@ -7,6 +7,7 @@ error of whatever is estimated.
 References:
     | Sequential Monte Carlo samplers (Del Moral, Doucet and Jasra, 2006)
     | A Markov chain Monte Carlo version of the genetic algorithm differential evolution (ter Braak, 2006)
+    | Accelerating Markov chain Monte Carlo simulation by differential evolution with randomized subspace sampling (Vrugt et al., 2009)
 """
 
 from __future__ import annotations
@@ -274,8 +275,12 @@ def _differ(state: _State, power: float, rng) -> float:
         length = numpy.where(
             whole, 1.0, 2.38 / numpy.sqrt(2 * d) * rng.uniform(0.5, 1.0, len(rows))
         )
-        noise = 1e-3 * rng.standard_normal((len(rows), d)) * state.u.std(axis=0)
-        proposal = state.u[rows] + length[:, None] * (state.u[a] - state.u[b]) + noise
+        step = length[:, None] * (state.u[a] - state.u[b])
+        step += 1e-3 * rng.standard_normal((len(rows), d)) * state.u.std(axis=0)
+        # Half of the moves change some coordinates only: modes that differ in a few of them are reached by these.
+        kept = rng.random((len(rows), d)) < rng.choice([1 / 3, 2 / 3], (len(rows), 1))
+        kept |= (rng.random(len(rows)) < 0.5)[:, None]
+        proposal = state.u[rows] + numpy.where(kept, step, 0.0)
         rates.append(state.offer(rows, proposal, state.codes[rows], power, rng))
     return float(numpy.mean(rates))
 
