@@ -12,6 +12,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 from math import prod
 from weakref import WeakKeyDictionary
@@ -26,7 +27,17 @@ from ppl.errors import BackendError, DistributionError, GaltonError
 from ppl.mechanism import Data
 from ppl.posterior import Answer, Certificate, DrawnMarginal, Marginal, TableMarginal
 
-from .laws import CONJUGATE, GAUSSIAN, Conjugate, Gaussian, Law, LawMarginal, Scaled, Unfitting
+from .laws import (
+    CONJUGATE,
+    GAUSSIAN,
+    Conjugate,
+    Gaussian,
+    Law,
+    LawMarginal,
+    Nowhere,
+    Scaled,
+    Unfitting,
+)
 from .layout import NotExplicit
 from .problem import stand_in
 from .target import Target
@@ -177,21 +188,21 @@ def _recognised(query: Query, data: Data) -> Form:
         n: target.layout.tables.domain(n)[torch.from_numpy(places)]
         for n, places in configurations.items()
     }
-    laws: list[Law] = []
-    log_weights = []
-    for density in Densities(target, given):
-        if not others:
-            law: Law = Gaussian.fitted(density, gaussian)
-        elif not gaussian:
-            law = Conjugate.fitted(density, {n: families[n] for n in others})
-        else:
-            law = Scaled.fitted(density, gaussian, {n: families[n] for n in others})
-        laws.append(law)
-        log_weights.append(law.log_total)
-    finite = numpy.array(log_weights)
-    if not numpy.isfinite(finite).any():
+    laws: dict[int, Law] = {}
+    for c, density in enumerate(Densities(target, given)):
+        with suppress(Nowhere):
+            if not others:
+                laws[c] = Gaussian.fitted(density, gaussian)
+            elif not gaussian:
+                laws[c] = Conjugate.fitted(density, {n: families[n] for n in others})
+            else:
+                laws[c] = Scaled.fitted(density, gaussian, {n: families[n] for n in others})
+    if not laws:
         raise Unfitting("the density is zero in every configuration")
-    return Form(target, given, laws, finite)
+    which = torch.tensor(list(laws))
+    possible = {n: v[which] for n, v in given.items()}
+    log_weights = numpy.array([law.log_total for law in laws.values()])
+    return Form(target, possible, list(laws.values()), log_weights)
 
 
 def _configurations(query: Query) -> dict[str, ndarray]:

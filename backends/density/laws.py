@@ -25,6 +25,7 @@ __all__ = [
     "Gaussian",
     "Law",
     "LawMarginal",
+    "Nowhere",
     "Scaled",
     "Unfitting",
 ]
@@ -40,6 +41,10 @@ TESTS = 12
 
 class Unfitting(Exception):
     """There is no closed form; the reason is the message."""
+
+
+class Nowhere(Unfitting):
+    """The density is zero at every point that was tried."""
 
 
 class LogDensity(Protocol):
@@ -142,6 +147,8 @@ class Gaussian:
         origin = draws[0]
         steps = torch.cat([torch.zeros(1, d), torch.diag(scale)]).to(torch.float64) + origin
         value, slope = density.slopes(steps, values)
+        if torch.isneginf(value).all():
+            raise Nowhere("the density is zero at draws from the prior")
         if not torch.isfinite(slope).all():
             raise Unfitting("the density has no gradient at draws from the prior")
         precision = -((slope[1:] - slope[0]) / scale[:, None]).numpy()
@@ -323,6 +330,8 @@ def _solved(features: ndarray, truth: ndarray, count: int) -> ndarray:
         Unfitting: If they do not agree.
     """
     there = numpy.isfinite(truth)
+    if not there.any():
+        raise Nowhere("the density is zero at draws from the prior")
     if there.sum() < count + 4:
         raise Unfitting("the density is zero at most draws from the prior")
     features, truth = features[there], truth[there]

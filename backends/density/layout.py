@@ -114,7 +114,7 @@ class Layout:
         self.pilot = self._pilot()
         self.tables = Tables(
             self.mechanism,
-            {n: v for n, v in self.pilot.items() if self.kinds[n] in ("seen", "free", "value")},
+            {n: v for n, v in self.pilot.items() if self.kinds.get(n) in ("seen", "free", "value")},
             by_value=True,
             cuts=query.cuts,
         )
@@ -153,7 +153,8 @@ class Layout:
                 self.seen[name] = self.data.observed[name]
                 return "seen"
             self.present[name] = there
-            if not self.graph.children(name) and name not in self.query.ask:
+            seen_by = (*self.graph.children(name), *(n for n in node.lags if n == name))
+            if not seen_by and name not in self.query.ask:
                 # Nothing depends on the missing cells: they integrate to one.
                 self.seen[name] = self.data.observed[name]
                 return "seen"

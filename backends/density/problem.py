@@ -22,6 +22,9 @@ __all__ = ["Problem", "differentiable", "problem", "stand_in", "starts", "target
 
 #: Points at which differentiability is looked at, and how far the gradient may be from differences.
 PROBES, AGREES = 6, 1e-3
+#: A jump is sought between draws: pieces that a line is cut in, how often the worst piece is cut again, the nats that it may differ in the end,
+#: and the nats below the best draw that are of no interest.
+PIECES, ROUNDS, JUMP, FAR = 12, 6, 1e-2, 50.0
 #: Draws from the prior among which the starts of chains are chosen.
 CANDIDATES = 256
 
@@ -111,9 +114,11 @@ def starts(target: Target, count: int, seed: int) -> tuple[ndarray, ndarray]:
 def differentiable(target: Target) -> str:
     """Why the density cannot be differentiated; empty where it can."""
     try:
-        u, _ = starts(target, 32, 5)
+        u, lp = starts(target, 32, 5)
     except BackendError as error:
         return str(error)
+    best_first = numpy.argsort(-lp)
+    pairs = u[best_first][:PROBES], u[::-1][:PROBES]
     u = u[:PROBES]
     try:
         _, slope = target.gradient(u)
@@ -130,5 +135,32 @@ def differentiable(target: Target) -> str:
         best = numpy.fmin(best, gap / (1 + numpy.abs(slopes)))
     wrong = numpy.isfinite(best) & (best > AGREES)
     if wrong.mean() > 0.5:
-        return "its gradient is not that of the density: some body works outside torch, or jumps"
+        return "its gradient is not that of the density: some body works outside torch"
+    if _jumps(target, *pairs, lp.max()):
+        return "it jumps: some body has a threshold, or the data bound a support"
     return ""
+
+
+def _jumps(target: Target, begin: ndarray, end: ndarray, top: float) -> bool:
+    """Whether the density jumps between some points: what its gradient does not explain is followed into ever shorter pieces.
+
+    Args:
+        target: The density.
+        begin, end: Coordinates, `(lines, dimensions)`.
+        top: The log density of the best draw.
+    """
+    steps = numpy.linspace(0, 1, PIECES + 1)[None, :, None]
+    for _ in range(ROUNDS):
+        points = begin[:, None] + steps * (end - begin)[:, None]
+        flat, slope = target.gradient(points.reshape((-1, points.shape[2])))
+        lp = flat.reshape(points.shape[:2])
+        along = (slope.reshape(points.shape) * (end - begin)[:, None]).sum(axis=2) / PIECES
+        with numpy.errstate(invalid="ignore", over="ignore"):
+            gap = numpy.abs(numpy.diff(lp, axis=1) - (along[:, 1:] + along[:, :-1]) / 2)
+        upper = numpy.maximum(lp[:, 1:], lp[:, :-1])
+        gap[~(upper > top - FAR)] = 0.0
+        gap[numpy.isnan(gap)] = 0.0
+        worst = gap.argmax(axis=1)
+        rows = numpy.arange(len(points))
+        begin, end = points[rows, worst], points[rows, worst + 1]
+    return bool((gap.max(axis=1) > JUMP + 1e-9 * numpy.abs(top)).any())

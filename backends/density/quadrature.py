@@ -26,6 +26,8 @@ __all__ = ["QuadratureSolver", "judge", "prepare"]
 MOST = 2
 #: The relative error that is aimed at.
 TOLERANCE = 1e-6
+#: Coordinates of bounded nodes further out than this are at the edge of what the square of a double can hold, e^-300.
+BEYOND = 300.0
 #: Numbers that are held at once.
 CELLS = 2**21
 #: Starts from which modes are looked for; the shorter of the two lengths of a call.
@@ -94,6 +96,13 @@ class QuadratureSolver:
             raise BackendError(
                 f"The posterior of {', '.join(target.layout.free)} is improper: its density does not fall off."
             ) from error
+        points, share = found.points()
+        for block in target.blocks:
+            far = numpy.abs(points[:, block.start : block.stop]).max(axis=1) > BEYOND
+            if not block.plain and share[far].sum() > TOLERANCE:
+                raise BackendError(
+                    f"The posterior of '{block.node.name}' is improper: its density grows without bound towards the edge of its support."
+                )
         return QuadratureAnswer(self.query, target, found)
 
 

@@ -68,6 +68,11 @@ class Block:
         """One after the last coordinate."""
         return self.start + prod(self.shape)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the coordinates are the values themselves."""
+        return self.transform is not None and _identity(self.transform)
+
 
 class Target:
     """log p(x, θ) on unconstrained space, the finite part summed out.

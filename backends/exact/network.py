@@ -53,7 +53,7 @@ class Network:
             if n in query.given and not facts[n].finite and not self._finite(n)
         }
         for name in gappy:
-            if graph.children(name) or name in query.ask:
+            if graph.children(name) or name in (*query.ask, *graph[name].lags):
                 raise NotFinite(
                     f"'{name}' has missing cells, is not finite, and others depend on it"
                 )

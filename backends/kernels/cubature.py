@@ -67,6 +67,8 @@ FINE_WEIGHTS = numpy.tile(KRONROD / PARTS, PARTS)
 NOTHING = 45.0
 #: A mode is near enough where another step gains less than this, in nats.
 NEAR = 0.01
+#: Steps in which a mode is looked for.
+CLIMBS = 40
 #: How far a side is pushed out, in doublings, before the density is called improper.
 DOUBLINGS = 40
 
@@ -292,7 +294,7 @@ def _modes(density: Density, starts: ndarray) -> ndarray:
     size = numpy.ones(len(at))
     steps = numpy.linspace(-1, 1, 9) if d == 1 else numpy.array([-1.0, -0.4, 0.0, 0.4, 1.0])
     around = numpy.array(list(product(steps, repeat=d)))
-    for _ in range(14):
+    for _ in range(CLIMBS):
         points = at[:, None] + (0.3 * spread) * size[:, None, None] * around
         values = density(points.reshape((-1, d))).reshape((len(at), -1))
         values = numpy.where(numpy.isnan(values), -numpy.inf, values)

@@ -210,6 +210,7 @@ class _Chains:
         self.here[rows] = self.best[rows]
 
 
+@numpy.errstate(all="ignore")
 def nuts(
     gradient: Gradient,
     start: ndarray,
@@ -241,8 +242,7 @@ def nuts(
 
     def counted(q: ndarray) -> tuple[ndarray, ndarray]:
         evaluations[0] += len(q)
-        with numpy.errstate(all="ignore"):
-            return gradient(q)
+        return gradient(q)
 
     chains, dim = start.shape
     everyone = numpy.arange(chains)
