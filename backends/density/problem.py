@@ -136,7 +136,7 @@ def differentiable(target: Target) -> str:
     wrong = numpy.isfinite(best) & (best > AGREES)
     if wrong.mean() > 0.5:
         return "its gradient is not that of the density: some body works outside torch"
-    if _jumps(target, *pairs, lp.max()):
+    if not target.row_by_row and _jumps(target, *pairs, lp.max()):
         return "it jumps: some body has a threshold, or the data bound a support"
     return ""
 

@@ -289,7 +289,8 @@ class Program:
                 return q if float(p) else r
             return self._emit(f"{p} != 0 ? {_text(q)} : {_text(r)}")
 
-        return numpy.frompyfunc(entry, 3, 1)(*[numpy.asarray(v, dtype=object) for v in (c, a, b)])
+        made = numpy.frompyfunc(entry, 3, 1)(*[numpy.asarray(v, dtype=object) for v in (c, a, b)])
+        return numpy.asarray(made, dtype=object)
 
     def _op_masked_fill(self, a, mask, value):
         return self._op_where(mask, value, a)
@@ -470,7 +471,7 @@ class Program:
 
     def _op_select_backward(self, g, shape, dim, index):
         out = numpy.full(shape, 0.0, dtype=object)
-        numpy.moveaxis(out, dim, 0)[index] = g
+        numpy.moveaxis(out, dim, 0)[index] = g if g.ndim else g.item()
         return out
 
     def _op_slice_backward(self, g, shape, dim, start, end, step):

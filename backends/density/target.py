@@ -120,6 +120,12 @@ class Target:
         self._natives: dict[str, Native] = {}
         self._uses: dict[tuple, int] = {}
         self.evaluations = 0
+        #: Whether some body is called once for every point: what it does for one is not what it does for the next.
+        self.row_by_row = any(
+            c.mode == "single"
+            for (name, _), c in self.layout.mechanism.callers.items()
+            if name in self.layout.graph
+        )
 
     # -- coordinates -----------------------------------------------------------------------------
 
@@ -403,6 +409,8 @@ class Target:
         calls = self._uses[what, None] = self._uses.get((what, None), 0) + 1
         if what in self._natives:
             return self._natives[what]
+        if self.row_by_row:
+            return None
         key = what, len(example[0])
         self._uses[key] = self._uses.get(key, 0) + 1
         if self._uses[key] < WORTH:

@@ -6,8 +6,9 @@ The tensors of the distribution that it builds are taken out of vmap and batched
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -17,8 +18,13 @@ from ..graph import Body, Node
 from .calling import Result, call
 from .outcome import Outcome
 from .rows import first_line
+from .writing import FORBIDDEN, Writable
 
 __all__ = ["TooMixed", "Unfit", "lift"]
+
+
+#: Bodies that were seen to write into tensors of their own.
+_WRITING: WeakSet[Body] = WeakSet()
 
 
 class Unfit(Exception):
@@ -61,7 +67,11 @@ def lift(
         values = [bound.get(i) for i in range(len(arguments))]
         for i, tensor in zip(free, tensors, strict=True):
             values[i] = tensor  # type: ignore[call-overload]
-        with script or nullcontext():
+        with ExitStack() as modes:
+            if script:
+                modes.enter_context(script)
+            if body in _WRITING:
+                modes.enter_context(Writable(tensors))
             result = box["result"] = call(node, body, values)
         conditions = tuple(script.met) if script else ()
         if result.distribution is None:
@@ -91,6 +101,11 @@ def lift(
     except (
         Exception
     ) as error:  # whatever a user's function raises under vmap, a single call may not
+        if body not in _WRITING and any(text in str(error) for text in FORBIDDEN):
+            _WRITING.add(body)
+            if script:
+                script.met.clear()
+            return lift(node, body, arguments, shape, bound, script)
         raise Unfit(f"vmap cannot follow it ({first_line(error)})") from error
     result = box["result"]
     sizes = [shape[ax] if ax in mapped else 1 for ax in range(lead)]

@@ -108,8 +108,12 @@ class Draws(Answer):
         )
 
     def sample(self, n: int, seed: int) -> dict[str, Tensor]:
+        # No draw twice before all came once: copies are no draws of their own.
         generator = torch.Generator().manual_seed(seed)
-        rows = torch.randint(len(self), (n,), generator=generator)
+        rounds = -(-n // len(self))
+        rows = torch.cat([torch.randperm(len(self), generator=generator) for _ in range(rounds)])[
+            :n
+        ]
         return {name: value[rows] for name, value in self._values.items()}
 
 
