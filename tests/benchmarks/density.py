@@ -26,6 +26,9 @@ warnings.simplefilter("ignore")
 
 Draws = dict[str, numpy.ndarray]  # by node, `(chains, draws, ...)`
 
+#: A peer whose chains disagree by more has no posterior, and no speed.
+DISAGREE = 1.1
+
 
 def least_size(draws: Draws) -> float:
     """The least bulk effective sample size over all numbers."""
@@ -37,6 +40,21 @@ def least_size(draws: Draws) -> float:
         flat = flat[:, :, flat.std(axis=(0, 1)) > 0]
         sizes.append(array_stats.ess(flat, chain_axis=0, draw_axis=1, method="bulk").min())
     return float(min(sizes))
+
+
+def worst_rhat(draws: Draws) -> float:
+    """The largest rank R-hat over all numbers, one chain split in two."""
+    from arviz_stats.base import array_stats
+
+    found = []
+    for value in draws.values():
+        flat = numpy.asarray(value, dtype=float).reshape((*value.shape[:2], -1))
+        flat = flat[:, :, flat.std(axis=(0, 1)) > 0]
+        if len(flat) == 1:
+            half = flat.shape[1] // 2
+            flat = numpy.concatenate([flat[:, :half], flat[:, half : 2 * half]])
+        found.append(array_stats.rhat(flat, chain_axis=0, draw_axis=1, method="rank").max())
+    return float(max(found))
 
 
 # -- ours ------------------------------------------------------------------------------------------
@@ -434,10 +452,13 @@ def sampling(chosen: list[str]) -> None:
             except Exception as error:  # a peer that fails is shown as failing
                 print(f"{'':<14} {peer:<8} failed: {str(error).splitlines()[0][:80]}", flush=True)
                 continue
-            theirs = least_size(draws) / seconds
-            ratios[peer].append(mine / theirs)
+            theirs, rhat = least_size(draws) / seconds, worst_rhat(draws)
+            counts = rhat < DISAGREE
+            if counts:
+                ratios[peer].append(mine / theirs)
             print(
-                f"{'':<14} {peer:<8} {seconds:8.1f} {theirs * seconds:10.0f} {theirs:9.1f} {mine / theirs:12.2f}×",
+                f"{'':<14} {peer:<8} {seconds:8.1f} {theirs * seconds:10.0f} {theirs:9.1f} {mine / theirs:12.2f}×"
+                + ("" if counts else f"  left out of the mean: R-hat {rhat:.2f}"),
                 flush=True,
             )
     for peer, found in ratios.items():

@@ -1,0 +1,96 @@
+"""The marginal of one node under a mixture of laws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+import torch
+from numpy import ndarray
+from torch import Tensor
+
+from ppl.errors import QueryError
+from ppl.posterior import Marginal
+
+__all__ = ["LawMarginal"]
+
+
+class LawMarginal(Marginal):
+    """The marginal of one node as a mixture of named laws, entry by entry.
+
+    Args:
+        name: The node.
+        parts: SciPy's frozen laws, each over the shape of one value.
+        weights: Of each part.
+        plates: Names of the leading axes.
+    """
+
+    exact = True
+
+    def __init__(self, name: str, parts: Sequence[Any], weights: ndarray, plates: tuple[str, ...]):
+        self.name, self.plates, self.states = name, plates, None
+        kept = weights > 1e-15
+        self._parts = [p for p, k in zip(parts, kept, strict=True) if k]
+        self._weights = weights[kept] / weights[kept].sum()
+
+    @property
+    def finite(self) -> bool:
+        return False
+
+    @property
+    def domain(self) -> Tensor:
+        raise QueryError(
+            f"'{self.name}' is continuous; it has quantiles and draws, but no table of probabilities."
+        )
+
+    @property
+    def probs(self) -> Tensor:
+        return self.domain
+
+    @property
+    def mean(self) -> Tensor:
+        total = sum(w * p.mean() for w, p in zip(self._weights, self._parts, strict=True))
+        return torch.as_tensor(total, dtype=torch.float64)
+
+    @property
+    def sd(self) -> Tensor:
+        mean = self.mean.numpy()
+        total = sum(
+            w * (p.var() + (p.mean() - mean) ** 2)
+            for w, p in zip(self._weights, self._parts, strict=True)
+        )
+        return torch.as_tensor(numpy.sqrt(total), dtype=torch.float64)
+
+    @property
+    def standard_error(self) -> Tensor:
+        return torch.zeros_like(self.mean)
+
+    def cdf(self, value: Any) -> Tensor:
+        total = sum(w * p.cdf(value) for w, p in zip(self._weights, self._parts, strict=True))
+        return torch.as_tensor(total, dtype=torch.float64)
+
+    def density(self, value: Any) -> Tensor:
+        """The posterior density, entry by entry."""
+        total = sum(w * p.pdf(value) for w, p in zip(self._weights, self._parts, strict=True))
+        return torch.as_tensor(total, dtype=torch.float64)
+
+    def quantile(self, q: float) -> Tensor:
+        ends = [numpy.asarray(p.ppf(q), dtype=float) for p in self._parts]
+        low, high = numpy.minimum.reduce(ends), numpy.maximum.reduce(ends)
+        if len(ends) > 1:
+            for _ in range(200):
+                middle = (low + high) / 2
+                below = self.cdf(middle).numpy() < q
+                low, high = numpy.where(below, middle, low), numpy.where(below, high, middle)
+        return torch.as_tensor((low + high) / 2)
+
+    def draws(self, n: int, seed: int = 0) -> Tensor:
+        rng = numpy.random.default_rng(seed)
+        shape = self.mean.shape
+        chosen = rng.choice(len(self._parts), n, p=self._weights)
+        out = numpy.empty((n, *shape))
+        for k, part in enumerate(self._parts):
+            rows = chosen == k
+            out[rows] = part.rvs(size=(int(rows.sum()), *shape), random_state=rng)
+        return torch.from_numpy(out)
