@@ -63,15 +63,15 @@ def judge(query: Query, budget: Budget) -> Verdict:
         "nuts",
         True,
         4,
-        f"every density is explicit and differentiable in {target.dimensions} continuous dimensions{inside}",
+        f"every density is explicit and differentiable in {target.dimensions} continuous dimension{'s' * (target.dimensions > 1)}{inside}",
         guarantee="MCMC draws, with R-hat, effective sizes and divergences",
         grade="B",
         cost={
             "dimensions": target.dimensions,
             "chains": chains,
             "draws": chains * draws,
-            "finite variables": finite,
-        },
+        }
+        | ({"finite variables": finite} if finite else {}),
     )
 
 

@@ -24,7 +24,7 @@ __all__ = ["Problem", "differentiable", "problem", "stand_in", "starts", "target
 PROBES, AGREES = 6, 1e-3
 #: A jump is sought between draws: pieces that a line is cut in, how often the worst piece is cut again, the nats that it may differ in the end,
 #: and the nats below the best draw that are of no interest.
-PIECES, ROUNDS, JUMP, FAR = 12, 6, 1e-2, 50.0
+PIECES, ROUNDS, JUMP, FAR = 12, 6, 2e-4, 50.0
 #: Draws from the prior among which the starts of chains are chosen.
 CANDIDATES = 256
 
@@ -137,7 +137,7 @@ def differentiable(target: Target) -> str:
     if wrong.mean() > 0.5:
         return "its gradient is not that of the density: some body works outside torch"
     if not target.row_by_row and _jumps(target, *pairs, lp.max()):
-        return "it jumps: some body has a threshold, or the data bound a support"
+        return "it jumps, or its slope is infinite: some body has a threshold or a root, or the data bound a support"
     return ""
 
 

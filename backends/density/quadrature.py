@@ -59,7 +59,7 @@ def judge(query: Query, budget: Budget) -> Verdict:
         f"every density is explicit and {d} continuous dimension{'s are' if d > 1 else ' is'} left{inside}",
         guarantee=f"numerical, to a relative error of {TOLERANCE:g} or as reported",
         grade="A′",
-        cost={"simulations": 0, "dimensions": d, "finite variables": finite},
+        cost={"simulations": 0, "dimensions": d} | ({"finite variables": finite} if finite else {}),
     )
 
 

@@ -60,11 +60,8 @@ def judge(query: Query, budget: Budget) -> Verdict:
         why,
         guarantee="particles of the posterior and the evidence, with the spread between independent islands",
         grade="B",
-        cost={
-            "dimensions": target.dimensions,
-            "finite variables carried": finite,
-            "particles": ISLANDS * _particles(target),
-        },
+        cost={"dimensions": target.dimensions, "particles": ISLANDS * _particles(target)}
+        | ({"finite variables carried": finite} if finite else {}),
     )
 
 
