@@ -29,6 +29,7 @@ PIECES, ROUNDS, JUMP, FAR = 12, 6, 2e-4, 50.0
 CANDIDATES = 256
 
 _BUILT: WeakKeyDictionary[Query, Problem] = WeakKeyDictionary()
+_ROUGH: WeakKeyDictionary[Target, str] = WeakKeyDictionary()
 
 
 class Problem(NamedTuple):
@@ -113,6 +114,12 @@ def starts(target: Target, count: int, seed: int) -> tuple[ndarray, ndarray]:
 
 def differentiable(target: Target) -> str:
     """Why the density cannot be differentiated; empty where it can."""
+    if target not in _ROUGH:
+        _ROUGH[target] = _rough(target)
+    return _ROUGH[target]
+
+
+def _rough(target: Target) -> str:
     try:
         u, lp = starts(target, 32, 5)
     except BackendError as error:

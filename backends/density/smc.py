@@ -156,8 +156,9 @@ def tempered(
     until: float,
     last: int = 4,
     rounds: int = ROUNDS,
+    slopes: bool = True,
 ) -> Cloud:
-    """Carry the prior's draws to the posterior of a target.
+    """Carry the prior's draws to the posterior of a target, with moves along its gradient if wanted and if there is one.
 
     Raises:
         BackendError: If no draw of the prior has a positive density.
@@ -180,7 +181,7 @@ def tempered(
         return tuple(numpy.concatenate(p) for p in zip(*parts, strict=True))  # type: ignore[return-value]
 
     gradient = None
-    if not target.particles and not target._above and not differentiable(target):
+    if slopes and not target.particles and not target._above and not differentiable(target):
 
         def gradient(points: ndarray, power: float) -> tuple[ndarray, ndarray]:
             parts = [

@@ -38,7 +38,7 @@ LOCATION_SCALE = ("Normal", "StudentT", "Cauchy", "Laplace", "Logistic", "Gumbel
 WORTH = 3
 #: They are written out as C after so many operations in all, and compiled after so many for each statement of it: by then
 #: compiling takes no longer than what was done, and what is still to come is likely to be more.
-DRAFTED, COMPILED = 3_000, 25
+DRAFTED, COMPILED = 12_000, 25
 #: Draws from the prior at which everything is evaluated with all checks and audits, once.
 FIRST = 16
 #: Draws for which probing saw a support.

@@ -52,7 +52,9 @@ def truncated(query: Query, budget: Budget, data: Data | None) -> Query:
             raise NotExplicit("nothing continuous is unobserved")
         until = time.monotonic() + SECONDS
         try:
-            cloud = tempered(target, 1, SCOUTS, query.seed, until, last=1, rounds=HASTE)
+            cloud = tempered(
+                target, 1, SCOUTS, query.seed, until, last=1, rounds=HASTE, slopes=False
+            )
         except BackendError:
             return -numpy.inf, {}  # no particle has a positive density: larger values may have one
         found = target.marginals(cloud.u[0])
