@@ -5,7 +5,7 @@ says why; `infer` answers it.
 """
 
 from . import distributions
-from .compiler import Budget, Plan, compile
+from .compiler import Budget, Method, Plan, compile
 from .dsl import Model, model
 from .errors import (
     BackendError,
@@ -33,6 +33,7 @@ __all__ = [
     "GaltonError",
     "ImpossibleError",
     "Likelihood",
+    "Method",
     "Model",
     "ModelError",
     "Plan",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .compiler import Budget, compile
+from .compiler import Budget, Method, compile
 from .errors import QueryError
 from .posterior import Posterior
 
@@ -17,7 +17,7 @@ def infer(
     observation: Mapping[str, Any] | None = None,
     of: Collection[str] | str | None = None,
     *,
-    method: str | None = None,
+    method: str | Method | None = None,
     budget: Budget | None = None,
     seed: int = 0,
     inputs: Mapping[str, Any] | None = None,
@@ -30,7 +30,7 @@ def infer(
         model: The model.
         observation: Values by node; labels are accepted, missing cells are `None`. Inputs may be here too.
         of: The nodes to infer; by default the θ, or the latents of a model without θ.
-        method: Force an engine: `"exact"`, `"rejection"`, `"npe"`, ….
+        method: Force an engine: `"exact"`, `"rejection"`, `"npe"`, …; `ppl.Method("rejection", quantile=0.001)` gives it options.
         budget: What the answer may cost.
         seed: Decides every random number.
         inputs: Values of input nodes and columns of long-format plates.

@@ -1,67 +1,113 @@
-"""The distance between simulated data and what was seen, cell by cell on the scale of the simulations."""
+"""How far simulated data lie from what was seen.
+
+Every observed node has a distance of its own; several are joined as a root mean square, each measured by its median in a pilot.
+
+References:
+    | Sampling-based inference on summary statistics: the scale of each by its median absolute deviation (Csilléry et al., 2012)
+    | Adapting the ABC distance function (Prangle, 2017)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Target", "scales"]
+from ppl.errors import QueryError
+
+__all__ = ["KINDS", "Distance", "scales"]
+
+#: Names that `distance=` takes; a function of simulated values `(n, cells)` and seen ones `(cells,)` will do as well.
+KINDS = ("scaled", "mahalanobis")
 
 
-@dataclass(frozen=True, eq=False)
-class Target:
-    """The seen values of some nodes, flattened; missing cells are left out.
+class Distance:
+    """A distance that was fitted to simulations.
 
     Args:
-        names: The nodes.
-        masks: Which entries of each node's flattened value are there, `(entries,)`.
-        seen: The entries that are there, `(cells,)`.
+        parts: For each group of columns: a function of their differences to what was seen, and its size.
     """
 
-    names: tuple[str, ...]
-    masks: tuple[Tensor, ...]
-    seen: Tensor
+    def __init__(self, parts: list[tuple[slice, Callable[[Tensor, Tensor], Tensor], float]]):
+        self._parts = parts
 
     @classmethod
-    def of(
-        cls,
-        names: Sequence[str],
-        observed: Mapping[str, Tensor],
-        present: Mapping[str, Tensor],
-        i: int,
-    ) -> Target:
-        """The target that observation `i` of a batch sets."""
-        masks, parts = [], []
-        for name in names:
-            value, there = observed[name][i], present[name][i]
-            full = (
-                there.reshape((*there.shape, *[1] * (value.dim() - there.dim())))
-                .expand(value.shape)
-                .reshape(-1)
+    def fitted(
+        cls, chosen: Any, groups: Mapping[str, slice], statistics: Tensor, seen: Tensor
+    ) -> Distance:
+        """The distance that the user chose, with scales from simulations.
+
+        Args:
+            chosen: A name, a function, or one of these by node.
+            groups: The columns of each node.
+            statistics: Simulated, `(n, columns)`.
+            seen: `(columns,)`.
+
+        Raises:
+            QueryError: For a name that is none, or a node that is not compared.
+        """
+        if not isinstance(chosen, Mapping):
+            whole = {"": slice(0, len(seen))}
+            return cls(
+                [_part(chosen, columns, statistics, seen, False) for columns in whole.values()]
             )
-            masks.append(full)
-            parts.append(value.reshape(-1)[full].to(torch.float64))
-        return cls(tuple(names), tuple(masks), torch.cat(parts))
+        for name in chosen:
+            if name not in groups:
+                raise QueryError(
+                    f"distance= names '{name}', which is not compared; there are {', '.join(groups)}."
+                )
+        return cls(
+            [
+                _part(chosen.get(name, "scaled"), columns, statistics, seen, len(groups) > 1)
+                for name, columns in groups.items()
+            ]
+        )
 
-    def cells(self, values: Mapping[str, Tensor], draws: int) -> Tensor:
-        """The same cells of simulated data, `(draws, cells)`."""
-        parts = []
-        for name, mask in zip(self.names, self.masks, strict=True):
-            value = values[name]
-            flat = value.expand((draws, *value.shape[1:])).reshape(draws, -1)
-            parts.append((flat if bool(mask.all()) else flat[:, mask]).to(torch.float64))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    def __call__(self, statistics: Tensor, seen: Tensor) -> Tensor:
+        """The distance of each row, `(n,)`; infinite where something is no number."""
+        total = torch.zeros(len(statistics), dtype=torch.float64)
+        for columns, measure, size in self._parts:
+            total = total + (measure(statistics[:, columns], seen[columns]) / size) ** 2
+        found = (total / len(self._parts)).sqrt()
+        return torch.where(torch.isfinite(found), found, torch.full_like(found, torch.inf))
 
-    def matches(self, values: Mapping[str, Tensor], draws: int) -> Tensor:
-        """Which draws equal the seen data in every cell, `(draws,)`."""
-        return (self.cells(values, draws) == self.seen).all(dim=1)
 
-    def distance(self, values: Mapping[str, Tensor], draws: int, scale: Tensor) -> Tensor:
-        """Root mean square of the scaled differences, `(draws,)`."""
-        return (((self.cells(values, draws) - self.seen) / scale) ** 2).mean(dim=1).sqrt()
+def _part(
+    chosen: Any, columns: slice, statistics: Tensor, seen: Tensor, sized: bool
+) -> tuple[slice, Callable[[Tensor, Tensor], Tensor], float]:
+    """One group's distance, and its median over the simulations."""
+    mine = statistics[:, columns]
+    if chosen == "scaled":
+        scale = scales(mine)
+
+        def measure(x: Tensor, y: Tensor) -> Tensor:
+            return (((x - y) / scale) ** 2).mean(dim=1).sqrt()
+
+    elif chosen == "mahalanobis":
+        root = _whitener(mine)
+
+        def measure(x: Tensor, y: Tensor) -> Tensor:
+            return (((x - y) @ root) ** 2).mean(dim=1).sqrt()
+
+    elif callable(chosen):
+
+        def measure(x: Tensor, y: Tensor) -> Tensor:
+            found = torch.as_tensor(chosen(x, y), dtype=torch.float64)
+            if found.shape != (len(x),):
+                raise QueryError(
+                    f"The distance function returned the shape {tuple(found.shape)} for {len(x)} rows; it returns one number a row."
+                )
+            return found
+
+    else:
+        raise QueryError(f"distance={chosen!r} is neither {' nor '.join(KINDS)} nor a function.")
+    size = 1.0
+    if sized:
+        found = measure(mine, seen[columns])
+        size = float(found[torch.isfinite(found)].median().clamp(min=1e-12))
+    return columns, measure, size
 
 
 def scales(cells: Tensor) -> Tensor:
@@ -75,3 +121,14 @@ def scales(cells: Tensor) -> Tensor:
     sd = cells.std(dim=0)
     scale = torch.where(mad > 0, mad, sd)
     return torch.where(scale > 0, scale, torch.ones_like(scale))
+
+
+def _whitener(cells: Tensor) -> Tensor:
+    """A root of the inverse covariance; columns that others determine count once."""
+    scale = scales(cells)
+    # What lies far out would decide the covariance alone.
+    x = ((cells - cells.median(dim=0).values) / scale).clamp(-10, 10)
+    values, vectors = torch.linalg.eigh(torch.cov(x.T).reshape(cells.shape[1], -1))
+    kept = values > 1e-9 * values.max().clamp(min=1e-300)
+    root = vectors[:, kept] / values[kept].sqrt()
+    return root / scale[:, None] * (cells.shape[1] / int(kept.sum())) ** 0.5

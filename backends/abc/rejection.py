@@ -1,7 +1,7 @@
 """Rejection ABC: simulate from the model, keep the draws whose data look like ours.
 
 The kept draws are samples of p(θ | distance(x, x_seen) ≤ tolerance), which is the posterior itself when the data are discrete and the tolerance
-is zero.
+is zero. Others are adjusted by regression.
 
 References:
     | Inferring coalescence times from DNA sequence data (Tavaré et al., 1997)
@@ -12,26 +12,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ppl.campaign import batch_size, batches
 from ppl.compiler import Budget, Query, Verdict
-from ppl.errors import BackendError
-from ppl.mechanism import Data, forward
-from ppl.mechanism.tables import NotFinite, Tables, TooLarge
+from ppl.errors import BackendError, QueryError
+from ppl.mechanism import Batch, Data, forward
 from ppl.posterior import Certificate, Draws
 
-from .distance import Target, scales
+from .accepted import EXPLICIT, FORCED, answer, discrete, domains
+from .comparison import OPTIONS as COMMON
+from .comparison import Comparison, Seen, checked
+from .distance import scales
+from .parameters import Coordinates
 
-__all__ = ["RejectionSolver", "judge", "prepare"]
+__all__ = ["OPTIONS", "RejectionSolver", "judge", "prepare"]
 
+#: What `ppl.Method("rejection", …)` takes: the share that is kept, besides what all engines of this package take.
+OPTIONS = (*COMMON, "quantile")
 #: Simulations when the budget does not say.
 SIMULATIONS = 100_000
-#: Simulations of the pilot, which sets scales and predicts the acceptance.
-PILOT = 2_048
+#: Simulations of the pilot, which sets scales and predicts the acceptance; its part of the budget where summaries are learned from it.
+PILOT, LEARNING = 2_048, 0.1
 #: Exact hits that the decision table asks for.
 HITS = 1_000
 #: Exact matching is used, rather than a tolerance, when the pilot predicts this many hits.
@@ -46,6 +51,7 @@ PILOT_BATCH = 2**40
 
 def judge(query: Query, budget: Budget) -> Verdict:
     """Fits when something is opaque and a pilot predicts enough exact hits, or a tolerance that hardly widens the posterior."""
+    checked(query)
     simulations = budget.simulations or SIMULATIONS
     cost = {"simulations": simulations}
     if not query.evidence:
@@ -58,16 +64,16 @@ def judge(query: Query, budget: Budget) -> Verdict:
             "rejection",
             True,
             6,
-            "every density is explicit, and comparing simulations throws the likelihood away",
+            EXPLICIT,
             fits=False,
             guarantee=_guarantee(query),
-            grade="A" if _discrete(query) else "U",
+            grade="A" if discrete(query) else "U",
             cost=cost,
-            remedy="Forced by method='rejection' it runs all the same.",
+            remedy=FORCED,
         )
     why = f"{', '.join(opaque[:3])} {'is' if len(opaque) == 1 else 'are'} opaque"
     pilot = _pilot(query, min(PILOT, simulations))
-    if _discrete(query):
+    if discrete(query):
         rate, predicted = pilot.match_rate, pilot.match_rate * simulations
         text = f"{why} and the data are discrete; the pilot matched {rate:.2%}, which predicts {predicted:,.0f} exact hits"
         if predicted >= HITS:
@@ -112,12 +118,8 @@ def prepare(query: Query, budget: Budget) -> RejectionSolver:
     return RejectionSolver(query, budget)
 
 
-def _discrete(query: Query) -> bool:
-    return all(query.mechanism.facts[n].discrete for n in query.evidence)
-
-
 def _guarantee(query: Query) -> str:
-    if _discrete(query):
+    if discrete(query):
         return "exact draws where the data can be matched exactly, otherwise approximate ones with the tolerance reported"
     return "draws of an approximate posterior; the tolerance is reported"
 
@@ -162,16 +164,13 @@ def _pilot(query: Query, n: int) -> Pilot:
     batch = forward(query.mechanism, n, (query.seed, PILOT_BATCH), fixed=fixed, only=only)
     ok = ~batch.failed
     if query.observation is not None:
-        target = Target.of(query.evidence, query.observation.observed, query.observation.present, 0)
-        cells = target.cells(batch.values, n)[ok]
-        seen = target.seen
-        rate = float((cells == seen).all(dim=1).to(torch.float64).mean()) if len(cells) else 0.0
+        seen = Seen.of(query, query.observation, 0)
+        cells = seen.of_draws(batch.values, n)[ok]
+        target = seen.cells
+        rate = float((cells == target).all(dim=1).to(torch.float64).mean()) if len(cells) else 0.0
     else:
-        values = {name: batch.values[name] for name in query.evidence}
-        first = {name: v[:1] for name, v in values.items()}
-        there = {name: torch.ones_like(v, dtype=torch.bool) for name, v in first.items()}
-        target = Target.of(query.evidence, first, there, 0)
-        cells = target.cells(values, n)[ok]
+        seen = Seen.like(query, batch.values, n)
+        cells = seen.of_draws(batch.values, n)[ok]
         # Before the data are known, another simulation stands in for them.
         half = len(cells) // 2
         rate = (
@@ -179,12 +178,12 @@ def _pilot(query: Query, n: int) -> Pilot:
             if half
             else 0.0
         )
-        seen = cells.median(dim=0).values if len(cells) else target.seen
+        target = cells.median(dim=0).values if len(cells) else seen.cells
     theta = [
         batch.values[a].expand((n, *batch.values[a].shape[1:])).reshape(n, -1)[ok].to(torch.float64)
         for a in query.ask
     ]
-    return Pilot(rate, cells.shape[1], torch.cat(theta, dim=1), cells, seen)
+    return Pilot(rate, cells.shape[1], torch.cat(theta, dim=1), cells, target)
 
 
 @dataclass(eq=False)
@@ -204,8 +203,7 @@ class _Kept:
     def add_nearest(self, drawn: Mapping[str, Tensor], distances: Tensor, most: int) -> None:
         """Keep the nearest of what is held and what is new: memory does not grow with the campaign."""
         if len(self.distances) == most:
-            near = distances < self.distances[-1]
-            rows = near.nonzero()[:, 0]
+            rows = (distances < self.distances[-1]).nonzero()[:, 0]
             if not len(rows):
                 return
         else:
@@ -213,12 +211,29 @@ class _Kept:
         both = torch.cat([self.distances, distances[rows]])
         best = both.topk(min(most, len(both)), largest=False, sorted=True)
         for name, value in drawn.items():
-            held = self.values.get(name)
-            new = value[rows]
+            held, new = self.values.get(name), value[rows]
             self.values[name] = [
                 torch.cat([held[0], new])[best.indices] if held else new[best.indices]
             ]
         self.distances, self.count = best.values, len(best.values)
+
+
+#: Under this name what was compared is kept beside the asked nodes.
+_COMPARED = " compared"
+
+
+@dataclass(eq=False)
+class _Observation:
+    """One observation's data, how simulations are compared with them, and what was kept.
+
+    Args:
+        seen: The data.
+        comparison: `None` where they are matched exactly.
+    """
+
+    seen: Seen
+    comparison: Comparison | None
+    kept: _Kept = field(default_factory=_Kept)
 
 
 class RejectionSolver:
@@ -231,6 +246,11 @@ class RejectionSolver:
 
     def __init__(self, query: Query, budget: Budget):
         self.query, self.budget = query, budget
+        share = query.options.get("quantile", QUANTILE)
+        if not (isinstance(share, int | float) and 0 < share <= 1):
+            raise QueryError(f"quantile={share!r}: the share that is kept lies in (0, 1].")
+        self._share = float(share)
+        self._tolerance: float | None = query.options.get("tolerance")
 
     def condition(self, data: Data) -> Sequence[Draws]:
         """One answer for each observation; those with the same observed parents share their simulations.
@@ -239,8 +259,6 @@ class RejectionSolver:
             BackendError: If nothing could be kept.
         """
         if self.query.clamped and data.datasets > 1:
-            from dataclasses import replace
-
             return [self._condition(replace(data, datasets=1), i)[0] for i in range(data.datasets)]
         return self._condition(data, None)
 
@@ -249,47 +267,15 @@ class RejectionSolver:
         simulations = self.budget.simulations or SIMULATIONS
         which = range(data.datasets) if only is None else [only]
         fixed = {name: data.observed[name][which[0] : which[0] + 1] for name in query.clamped}
-        targets = [Target.of(query.evidence, data.observed, data.present, i) for i in which]
         nodes = set(query.graph.nodes)
-        pilot = forward(
-            mechanism, min(PILOT, simulations), (query.seed, PILOT_BATCH), fixed=fixed, only=nodes
-        )
-        ok = ~pilot.failed
-        if not bool(ok.any()):
-            raise BackendError(
-                f"rejection: every simulation of the pilot failed ({dict(pilot.failures)})."
-            )
-        n = len(pilot.failed)
-        exact, scale = [], []
-        for target in targets:
-            cells = target.cells(pilot.values, n)[ok]
-            rate = float((cells == target.seen).all(dim=1).to(torch.float64).mean())
-            exact.append(_discrete(query) and rate * simulations >= USABLE_HITS)
-            scale.append(scales(cells))
-        most = max(FEWEST, int(QUANTILE * simulations))
-        kept = [_Kept() for _ in targets]
+        seen = [Seen.of(query, data, i) for i in which]
+        begun = time.monotonic()
+        observations = self._fitted(seen, simulations, fixed, nodes)
         size = batch_size(mechanism, simulations)
-        begun, done, failed, cut = time.monotonic(), 0, 0, False
+        done, failed, cut = 0, 0, False
         for batch in batches(mechanism, query.seed, size, fixed=fixed, only=nodes):
             take = min(size, simulations - done)
-            drawn = {
-                name: batch.values[name].expand((size, *batch.values[name].shape[1:]))
-                for name in query.ask
-            }
-            valid = ~batch.failed
-            if take < size:
-                valid = valid & (torch.arange(size) < take)
-            for target, held, by_match, s in zip(targets, kept, exact, scale, strict=True):
-                if by_match:
-                    held.add(drawn, (target.matches(batch.values, size) & valid).nonzero()[:, 0])
-                else:
-                    distances = target.distance(batch.values, size, s)
-                    distances = torch.where(
-                        valid & torch.isfinite(distances),
-                        distances,
-                        torch.full_like(distances, torch.inf),
-                    )
-                    held.add_nearest(drawn, distances, most)
+            self._offer(observations, batch, size, take, simulations)
             done += take
             failed += int(batch.failed[:take].sum())
             if done >= simulations:
@@ -297,20 +283,67 @@ class RejectionSolver:
             if time.monotonic() - begun > self.budget.seconds:
                 cut = True
                 break
-        return [
-            self._answer(held, by_match, done, failed, cut, simulations)
-            for held, by_match in zip(kept, exact, strict=True)
-        ]
+        return [self._answer(o, done, failed, cut, simulations) for o in observations]
+
+    def _fitted(self, seen: list[Seen], simulations: int, fixed, nodes) -> list[_Observation]:
+        """How each observation is compared, from a pilot."""
+        query = self.query
+        n = min(max(PILOT, int(LEARNING * simulations)), simulations)
+        pilot = forward(query.mechanism, n, (query.seed, PILOT_BATCH), fixed=fixed, only=nodes)
+        ok = ~pilot.failed
+        if not bool(ok.any()):
+            raise BackendError(
+                f"rejection: every simulation of the pilot failed ({dict(pilot.failures)})."
+            )
+        u = Coordinates(query.mechanism, query.ask).targets(pilot.values)
+        u = u.expand((n, u.shape[1]))[ok]
+        found = []
+        for one in seen:
+            cells = one.of_draws(pilot.values, n)[ok]
+            rate = float((cells == one.cells).all(dim=1).to(torch.float64).mean())
+            exact = self._tolerance == 0 or (
+                self._tolerance is None and discrete(query) and rate * simulations >= USABLE_HITS
+            )
+            found.append(_Observation(one, None if exact else Comparison(query, one, cells, u)))
+        return found
+
+    def _offer(
+        self, observations: list[_Observation], batch: Batch, size: int, take: int, wanted: int
+    ) -> None:
+        """Keep what is near of a batch, of which `take` draws count."""
+        drawn = {
+            name: batch.values[name].expand((size, *batch.values[name].shape[1:]))
+            for name in self.query.ask
+        }
+        valid = ~batch.failed
+        if take < size:
+            valid = valid & (torch.arange(size) < take)
+        most = max(FEWEST, int(self._share * wanted))
+        for one in observations:
+            cells = one.seen.of_draws(batch.values, size)
+            if one.comparison is None:
+                match = (cells == one.seen.cells).all(dim=1) & valid
+                one.kept.add(drawn, match.nonzero()[:, 0])
+                continue
+            statistics = one.comparison.statistics(cells)
+            distances = one.comparison.distance(statistics)
+            far = torch.full_like(distances, torch.inf)
+            distances = torch.where(valid, distances, far)
+            if self._tolerance is not None:
+                distances = torch.where(distances <= self._tolerance, distances, far)
+            one.kept.add_nearest({**drawn, _COMPARED: statistics}, distances, most)
 
     def _answer(
-        self, held: _Kept, exact: bool, done: int, failed: int, cut: bool, simulations: int
+        self, one: _Observation, done: int, failed: int, cut: bool, simulations: int
     ) -> Draws:
-        usable = held.count if exact else int(torch.isfinite(held.distances).sum())
+        kept = one.kept
+        usable = kept.count if one.comparison is None else int(kept.distances.isfinite().sum())
         if not usable:
+            near = "" if self._tolerance is None else f" within the tolerance {self._tolerance:g}"
             raise BackendError(
-                f"rejection: none of {done:,} simulations could be kept; raise Budget(simulations=...)."
+                f"rejection: none of {done:,} simulations could be kept{near}; raise Budget(simulations=...)."
             )
-        values = {name: torch.cat(held.values[name])[:usable] for name in self.query.ask}
+        values = {name: torch.cat(v)[:usable] for name, v in kept.values.items()}
         notes = []
         if cut:
             notes.append(
@@ -323,22 +356,23 @@ class RejectionSolver:
             "accepted": usable,
             "acceptance": f"{usable / done:.3g}",
         }
-        if exact:
+        query = self.query
+        if one.comparison is None:
             certificate = Certificate("A", "exact draws: the data were matched exactly", checks)
-        else:
-            checks["tolerance"] = f"{float(held.distances[:usable].max()):.3g}"
-            certificate = Certificate(
-                "U", "ABC with a tolerance; the width that it adds is not verified", checks
+            return Draws(query.graph, values, certificate, domains(query), tuple(notes))
+        statistics = values.pop(_COMPARED)
+        if one.comparison.kind != "raw":
+            notes.append(
+                f"{len(one.seen.cells)} numbers were summarised as {statistics.shape[1]} predicted parameters ({one.comparison.kind})"
             )
-        return Draws(self.query.graph, values, certificate, domains(self.query), tuple(notes))
-
-
-def domains(query: Query) -> dict[str, Tensor]:
-    """The values of the asked nodes that are finite, so that their probabilities line up with an exact answer's."""
-    tables, found = Tables(query.mechanism), {}
-    for name in query.ask:
-        try:
-            found[name] = tables.domain(name)
-        except (NotFinite, TooLarge):
-            continue
-    return found
+        return answer(
+            query,
+            one.comparison,
+            values,
+            statistics,
+            kept.distances[:usable],
+            torch.ones(usable, dtype=torch.float64),
+            checks,
+            notes,
+            "ABC with a tolerance; the width that it adds is not verified",
+        )

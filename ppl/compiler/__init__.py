@@ -2,7 +2,7 @@
 
 from .compile import compile
 from .plan import Plan, Route
-from .protocol import Backend, Budget, Solver, Verdict
+from .protocol import Backend, Budget, Method, Solver, Verdict
 from .query import Query
 
-__all__ = ["Backend", "Budget", "Plan", "Query", "Route", "Solver", "Verdict", "compile"]
+__all__ = ["Backend", "Budget", "Method", "Plan", "Query", "Route", "Solver", "Verdict", "compile"]

@@ -16,8 +16,9 @@ from ..mechanism import Data, probe, read_data
 from . import registry
 from .passes import Pruned, check_observation, merged, prune, resolve_ask, split
 from .plan import Plan, Route, read_modes
-from .protocol import Budget, Verdict
+from .protocol import Budget, Method, Verdict
 from .query import Query
+from .summaries import summaries_of
 
 __all__ = ["compile"]
 
@@ -27,7 +28,7 @@ def compile(
     given: Mapping[str, Any] | Collection[str] | None = None,
     of: Collection[str] | str | None = None,
     *,
-    method: str | None = None,
+    method: str | Method | None = None,
     budget: Budget | None = None,
     seed: int = 0,
     inputs: Mapping[str, Any] | None = None,
@@ -40,7 +41,7 @@ def compile(
         model: The model.
         given: The observation, as a mapping; or only the names of what will be observed, to prepare for many observations.
         of: The nodes to infer; by default the θ, or the latents of a model without θ.
-        method: Force an engine; the plan then prints what speaks against it.
+        method: Force an engine, by its name or as a `Method` with options; the plan then prints what speaks against it.
         budget: What the answer may cost.
         seed: Decides every random number.
         inputs: Values of inputs and long-format columns; with an observation they may also be in `given`.
@@ -68,8 +69,7 @@ def compile(
     if not len(graph):
         raise QueryError(f"{graph.name} has no nodes; declare some first.")
     budget = budget or Budget()
-    if method is not None:
-        registry.backend(method)
+    forced, options = _forced(method)
     observation, names, data = _read(graph, given, inputs, sizes, nan)
     partial = frozenset(n for n in data.observed if data.missing(n)) | data.soft
     ask = resolve_ask(graph, of, names, partial)
@@ -92,8 +92,29 @@ def compile(
         observation=observation,
         partial=partial,
         seed=seed,
+        options=options,
+        summaries=summaries_of(graph, set(names) - partial, data),
     )
-    return _planned(graph, query, tuple(pruned), budget, method)
+    return _planned(graph, query, tuple(pruned), budget, forced)
+
+
+def _forced(method: str | Method | None) -> tuple[str | None, Mapping[str, Any]]:
+    """The name of the forced engine, if any, and its options.
+
+    Raises:
+        QueryError: If there is no such engine, or it has no such option.
+    """
+    if method is None:
+        return None, {}
+    chosen = method if isinstance(method, Method) else Method(method)
+    known = getattr(registry.backend(chosen.name), "OPTIONS", ())
+    for option in chosen.options:
+        if option not in known:
+            takes = f"It takes {', '.join(known)}." if known else "It takes none."
+            raise QueryError(
+                f"method='{chosen.name}' has no option '{option}'.{closest(option, known)} {takes}"
+            )
+    return chosen.name, chosen.options
 
 
 def with_gaps(plan: Plan, partial: frozenset[str]) -> Plan:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import QueryError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..posterior.answer import Answer
     from .query import Query
 
-__all__ = ["Backend", "Budget", "Solver", "Verdict"]
+__all__ = ["Backend", "Budget", "Method", "Solver", "Verdict"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,27 @@ class Budget:
             raise QueryError(
                 f"Budget(simulations={self.simulations!r}): simulations are counted in whole numbers."
             )
+
+
+class Method:
+    """An engine with options of its own, wherever `method=` takes an engine's name.
+
+    Args:
+        name: The engine.
+        options: What the engine lets one choose; its own page says which, and a wrong one is refused by name.
+
+    Example:
+        >>> import ppl
+        >>> ppl.Method("rejection", quantile=0.001, adjust="linear")
+        Method('rejection', quantile=0.001, adjust='linear')
+    """
+
+    def __init__(self, name: str, **options: Any):
+        self.name, self.options = name, options
+
+    def __repr__(self) -> str:
+        parts = [repr(self.name), *(f"{k}={v!r}" for k, v in self.options.items())]
+        return f"Method({', '.join(parts)})"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..graph import Graph
 from ..mechanism import Data, Mechanism
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
+
+    from .summaries import Summaries
 
 __all__ = ["Query"]
 
@@ -32,6 +34,8 @@ class Query:
         partial: The given nodes that have missing cells.
         task: `"posterior"` for nodes that are asked for, `"evidence"` when only log p(observation) is wanted.
         seed: Decides every random number.
+        options: What the user chose for a forced engine.
+        summaries: By what simulations are compared with data, where the model says.
         cuts: The values at which countable nodes are looked at, `(values,)` by node; what lies beyond is left out.
     """
 
@@ -46,7 +50,14 @@ class Query:
     partial: frozenset[str] = frozenset()
     task: str = "posterior"
     seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    summaries: Summaries | None = None
     cuts: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """What engines that simulate compare: the evidence, or its summaries."""
+        return self.evidence if self.summaries is None else self.summaries.of(self.evidence)
 
     @property
     def sizes(self) -> Mapping[str, int]:

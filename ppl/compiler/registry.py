@@ -23,6 +23,8 @@ OURS = {
     "nuts": "backends.density.nuts",
     "smc": "backends.density.smc",
     "rejection": "backends.abc.rejection",
+    "abc-smc": "backends.abc.smc",
+    "abc-mcmc": "backends.abc.mcmc",
     "npe": "backends.neural.npe",
 }
 

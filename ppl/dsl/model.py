@@ -133,6 +133,24 @@ class Model:
         """A pure function of its parents; finite engines look through it."""
         return self._decorate("deterministic", function, options)
 
+    def summary(self, function: F | None = None, **options: Any) -> Any:
+        """A function of observed nodes by which simulations are compared with data, instead of these nodes.
+
+        Engines that know the density look at the observed nodes themselves.
+
+        Example:
+            >>> import ppl
+            >>> from ppl.distributions import Normal
+            >>> m = ppl.Model("m")
+            >>> @m.theta
+            ... def level(): return Normal(0, 1)
+            >>> @m.observed
+            ... def y(level, rng): return level + rng.normal(size=20)
+            >>> @m.summary
+            ... def middle(y): return y.median()
+        """
+        return self._decorate("summary", function, options)
+
     def input(self, function: F | str | None = None, **options: Any) -> Any:
         """Known and never random: a covariate, a time, a design, given together with the observation.
 
@@ -187,9 +205,13 @@ class Model:
         def resolve(argument: str, meant: str) -> Parent:
             return self._edge(argument, meant, name, where, plates, over)
 
+        summary = role == "summary"
+        if summary:
+            role = "deterministic"
         node = Node(
             name,
             role,
+            summary=summary,
             body=read_body(function, name, resolve, spelled, vectorized),
             start=None if start is None else read_body(start, name, resolve),
             plates=plates,
@@ -200,6 +222,8 @@ class Model:
             where=where,
         )
         self._check_chain(node)
+        if summary:
+            self._check_summary(node)
         self.graph = self.graph.with_node(node)
         for position, output in enumerate(outputs):
             self._new_name(f"{name}.{output}", where)
@@ -253,6 +277,15 @@ class Model:
             f"'{child}' ({where}) has a parent '{meant}' that {self.name} does not declare above it."
             f"{closest(meant, candidates)}"
         )
+
+    def _check_summary(self, node: Node) -> None:
+        for name in node.parents:
+            parent = self.graph[name]
+            if parent.role not in ("observed", "input") and not parent.summary:
+                raise ModelError(
+                    f"'{node.name}' ({node.where}) is a summary of '{name}', which is not observed: a summary is computed from data alone. "
+                    "Declare it deterministic, or summarise observed nodes."
+                )
 
     def _check_chain(self, node: Node) -> None:
         if not node.lags:

@@ -17,7 +17,7 @@ import torch
 
 from .node import Body
 
-__all__ = ["changed_since", "place", "remember"]
+__all__ = ["changed_since", "place", "remember", "used_names"]
 
 
 def place(function: Callable[..., Any]) -> str:
@@ -56,15 +56,15 @@ def remember(function: Callable[..., Any]) -> tuple[tuple[str, Any], ...]:
             seen[name] = _fingerprint(cell.cell_contents)
         except ValueError:  # a cell that is not filled yet: a function defined further down
             continue
-    for name in _names(code):
+    for name in used_names(code):
         if name in function.__globals__ and not hasattr(builtins, name):
             seen[name] = _fingerprint(function.__globals__[name])
     return tuple(seen.items())
 
 
-def _names(code: Any) -> list[str]:
+def used_names(code: Any) -> list[str]:
     """Global names that a function uses, comprehensions and inner functions included."""
-    inner = [name for part in code.co_consts if hasattr(part, "co_names") for name in _names(part)]
+    inner = [name for part in code.co_consts if hasattr(part, "co_names") for name in used_names(part)]
     return [*code.co_names, *inner]
 
 

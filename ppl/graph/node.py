@@ -102,6 +102,7 @@ class Node:
         picks: For the child of a carrier: its position among the carrier's outputs.
         intervened: `"value"`, `"policy"` or `"soft"` when `do` has replaced the body.
         cut: The parents that `do` has cut off, kept for the picture.
+        summary: Whether it is a summary of observed nodes, by which simulations are compared with data.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Node:
     picks: int | None = None
     intervened: str | None = None
     cut: tuple[str, ...] = ()
+    summary: bool = False
     where: str = "unknown place"
 
     @property

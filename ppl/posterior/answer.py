@@ -85,6 +85,7 @@ class Draws(Answer):
         certificate: What is known about its quality.
         domains: Values of the nodes that are known to be finite.
         notes: What the user should know.
+        size: The number of independent draws that these are worth; all of them by default.
     """
 
     def __init__(
@@ -94,8 +95,10 @@ class Draws(Answer):
         certificate: Certificate,
         domains: Mapping[str, Tensor] | None = None,
         notes: tuple[str, ...] = (),
+        size: float | None = None,
     ):
         self.names, self.certificate, self.notes = tuple(values), certificate, notes
+        self._size = size
         self._graph, self._values, self._domains = graph, dict(values), dict(domains or {})
 
     def __len__(self) -> int:
@@ -104,7 +107,7 @@ class Draws(Answer):
     def marginal(self, name: str) -> Marginal:
         node = self._graph[name]
         return DrawnMarginal(
-            name, self._values[name], node.axes, node.states, self._domains.get(name)
+            name, self._values[name], node.axes, node.states, self._domains.get(name), self._size
         )
 
     def sample(self, n: int, seed: int) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ BUDGETS = {
 #: Cases whose data rejection can match exactly within its budget; in the others a tolerance widens the answer.
 MATCHED = {"coin", "tossed coin", "die", "chain"}
 #: What an engine may add to the Monte-Carlo error, in posterior sds: exact draws nothing, a tolerance or a small flow a quarter.
-SLACK = {"rejection": 0.25, "npe": 0.25}
+SLACK = {"rejection": 0.25, "abc-smc": 0.25, "abc-mcmc": 0.25, "npe": 0.25}
 #: What each engine establishes where all goes well.
 GRADES = {"exact": "A", "closed": "A", "quadrature": "A′", "nuts": "B", "smc": "B"}
 
