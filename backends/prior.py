@@ -6,10 +6,11 @@ This also serves nodes that are functions of what is observed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
-from ppl.campaign import batch_size, batches
+from ppl.campaign import opened
 from ppl.compiler import Budget, Query, Verdict
 from ppl.mechanism import Data
 from ppl.posterior import Certificate, Draws
@@ -64,16 +65,14 @@ class PriorSolver:
             fixed.update({n: v for n, v in data.inputs.items() if n in self.query.graph})
             mechanism = self.query.mechanism
             values: dict[str, list[torch.Tensor]] = {name: [] for name in self.query.ask}
-            size, done = batch_size(mechanism, DRAWS), 0
-            for batch in batches(
-                mechanism, self.query.seed, size, fixed=fixed, only=self.query.graph.nodes
-            ):
-                for name in values:
-                    value = batch.values[name]
-                    values[name].append(value.expand((size, *value.shape[1:])))
-                done += size
-                if done >= DRAWS:
-                    break
+            running = self.query.running and replace(self.query.running, store=None)
+            with opened(
+                mechanism, DRAWS, self.query.seed, running, fixed=fixed, only=self.query.graph.nodes
+            ) as campaign:
+                for batch in campaign.batches:
+                    for name in values:
+                        value = batch.values[name]
+                        values[name].append(value.expand((campaign.size, *value.shape[1:])))
             drawn = {name: torch.cat(parts)[:DRAWS] for name, parts in values.items()}
             answer = Draws(self.query.graph, drawn, Certificate("A", "exact draws from the model"))
             answer.log_evidence = 0.0

@@ -16,6 +16,8 @@ from .errors import (
     ModelError,
     QueryError,
     SimulationError,
+    StoreError,
+    StoreLocked,
 )
 from .fit import fit
 from .formats import read, write
@@ -40,6 +42,8 @@ __all__ = [
     "Posterior",
     "QueryError",
     "SimulationError",
+    "StoreError",
+    "StoreLocked",
     "compile",
     "distributions",
     "fit",

@@ -9,6 +9,8 @@
     │   └── ImpossibleError   the observation has probability zero under the model
     ├── FormatError           a file cannot be read; says file, line and variable
     ├── SimulationError       a body failed while it was called for a draw; says which, and how to replay it
+    ├── StoreError            a folder of simulations cannot be used; says why, and what is kept
+    │   └── StoreLocked       another process writes to it
     └── BackendError          no engine can answer, or the engine that was asked for cannot; says why
 """
 
@@ -26,6 +28,8 @@ __all__ = [
     "ModelError",
     "QueryError",
     "SimulationError",
+    "StoreError",
+    "StoreLocked",
     "closest",
 ]
 
@@ -65,6 +69,23 @@ class SimulationError(GaltonError):
     def __init__(self, message: str, node: str | None = None, seed: int | None = None):
         super().__init__(message)
         self.node, self.seed = node, seed
+
+
+class StoreError(GaltonError):
+    """A folder of simulations cannot be used: damaged, of another model, of a newer version, or on a full disk."""
+
+
+class StoreLocked(StoreError):
+    """Another process writes to the store.
+
+    Attributes:
+        pid: Of that process.
+        host: Where it runs.
+    """
+
+    def __init__(self, message: str, pid: int | None = None, host: str | None = None):
+        super().__init__(message)
+        self.pid, self.host = pid, host
 
 
 class BackendError(GaltonError):

@@ -23,6 +23,8 @@ def infer(
     inputs: Mapping[str, Any] | None = None,
     sizes: Mapping[str, int] | None = None,
     nan: str = "error",
+    workers: Any = 0,
+    store: Any = None,
 ) -> Posterior:
     """The posterior of a model given an observation, by the route that the compiler finds.
 
@@ -36,6 +38,8 @@ def infer(
         inputs: Values of input nodes and columns of long-format plates.
         sizes: Sizes of plates that neither the model nor the data tell.
         nan: `"missing"` reads NaN as a missing cell; otherwise it is an error.
+        workers: For engines that simulate: how many local processes do it, or a Dask client or its address.
+        store: For engines that simulate from the prior: a folder that keeps the draws, or has them from `model.simulate(n, store=...)`.
 
     Raises:
         ModelError: If a body breaks a rule.
@@ -68,5 +72,7 @@ def infer(
         inputs=inputs,
         sizes=sizes,
         nan=nan,
+        workers=workers,
+        store=store,
     )
     return plan.posterior()

@@ -13,7 +13,8 @@ ALLOWED = {
     "ppl/mechanism": {"errors", "graph", "distributions"},
     "ppl/campaign": {"errors", "graph", "mechanism"},
     "ppl/posterior": {"errors", "graph", "mechanism"},
-    "ppl/compiler": {"errors", "graph", "mechanism", "posterior"},
+    # A query says where simulations are run.
+    "ppl/compiler": {"errors", "graph", "mechanism", "posterior", "campaign"},
     # `Model.simulate`, `Model.log_joint` and `Model.draw` are the model's doors to these; see docs/decisions.
     "ppl/dsl": {"errors", "graph", "mechanism", "campaign"},
 }

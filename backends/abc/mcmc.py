@@ -108,13 +108,17 @@ class McmcSolver:
         Raises:
             BackendError: If no simulation of the pilot lies within the tolerance, or the budget allows no steps.
         """
-        return [self._one(data.one(i)) for i in range(data.datasets)]
+        found = []
+        for i in range(data.datasets):
+            one = data.one(i)
+            with Simulator(self.query, one, set(self.moves.names)).hired() as simulate:
+                found.append(self._one(one, simulate))
+        return found
 
-    def _one(self, data: Data) -> Draws:
+    def _one(self, data: Data, simulate: Simulator) -> Draws:
         query, moves, chains = self.query, self.moves, self._chains
         until = time.monotonic() + self.budget.seconds
         simulations = self.budget.simulations or SIMULATIONS
-        simulate = Simulator(query, data, set(moves.names))
         first, comparison = simulate.pilot(simulations)
         distances = comparison.distance(comparison.statistics(first.cells))
         order = distances.argsort(stable=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
+from ppl.campaign import Campaign, Progress, Running, Workers, batch_size, drive, hired
 from ppl.compiler import Query
 from ppl.errors import BackendError
-from ppl.mechanism import Data, forward
+from ppl.mechanism import Data
 
 from .comparison import Comparison, Seen
 from .parameters import Coordinates
@@ -49,24 +52,45 @@ class Simulator:
         self.fixed = {name: data.observed[name][:1] for name in query.clamped}
         self.seen = Seen.of(query, data, 0)
         self.nodes = set(query.graph.nodes)
+        # Proposals are for one observation: a store of draws from the prior has no use for them.
+        self._running = replace(query.running or Running(), store=None, progress=False)
+        self._workers: Workers | None = None
+        self._silent = Progress(0, False)
         self.done = self.failed = self._calls = 0
         #: Simulations of the pilot that did not fail.
         self.first = 0
 
+    @contextmanager
+    def hired(self) -> Iterator[Simulator]:
+        """With workers that stay for all the simulations."""
+        with hired(self._running) as self._workers:
+            yield self
+
     def __call__(self, n: int, given: Mapping[str, Tensor] | None = None) -> Simulated:
         """Simulate, with the values of some nodes given, `(n, *plates, *event)`."""
         self._calls += 1
-        seed = (self.query.seed, 91, self._calls)
-        fixed = {**self.fixed, **(given or {})}
-        batch = forward(self.query.mechanism, n, seed, fixed=fixed, only=self.nodes)
+        campaign = Campaign(
+            self.query.mechanism,
+            (self.query.seed, 91, self._calls),
+            batch_size(self.query.mechanism, n),
+            self.nodes,
+            {**self.fixed, **(given or {})},
+        )
+        places, cells = [], []
+        values: dict[str, list[Tensor]] = {name: [] for name in self.names}
+        source = drive(campaign, n, self._running, progress=self._silent, workers=self._workers)
+        for number, batch in enumerate(source):
+            begin = number * campaign.size
+            ok = (~batch.failed[: n - begin]).nonzero()[:, 0]
+            self.failed += len(batch.failed[: n - begin]) - len(ok)
+            for name, parts in values.items():
+                value = batch.values[name]
+                parts.append(value.expand((campaign.size, *value.shape[1:]))[ok])
+            cells.append(self.seen.of_draws(batch.values, campaign.size)[ok])
+            places.append(ok + begin)
         self.done += n
-        self.failed += int(batch.failed.sum())
-        ok = (~batch.failed).nonzero()[:, 0]
-        values = {
-            name: batch.values[name].expand((n, *batch.values[name].shape[1:]))[ok]
-            for name in self.names
-        }
-        return Simulated(values, self.seen.of_draws(batch.values, n)[ok], ok)
+        whole = {name: torch.cat(parts) for name, parts in values.items()}
+        return Simulated(whole, torch.cat(cells), torch.cat(places))
 
     def pilot(self, simulations: int) -> tuple[Simulated, Comparison]:
         """Draws from the prior, and the comparison that they set.
@@ -85,7 +109,14 @@ class Simulator:
 
     @property
     def notes(self) -> list[str]:
-        """How many simulations failed."""
-        if not self.failed:
-            return []
-        return [f"{self.failed:,} of {self.done:,} simulations failed and were never accepted"]
+        """How many simulations failed, and what was not kept."""
+        found = []
+        if self.failed:
+            found.append(
+                f"{self.failed:,} of {self.done:,} simulations failed and were never accepted"
+            )
+        if self.query.running is not None and self.query.running.store is not None:
+            found.append(
+                "store= keeps draws from the prior; these were proposed for one observation and are not kept"
+            )
+        return found

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ppl.campaign import batch_size, batches
+from ppl.campaign import Progress, opened
 from ppl.compiler import Budget, Query, Verdict
 from ppl.errors import BackendError, QueryError
 from ppl.mechanism import Batch, Data, forward
@@ -209,13 +209,12 @@ class _Kept:
         else:
             rows = torch.arange(len(distances))
         both = torch.cat([self.distances, distances[rows]])
-        best = both.topk(min(most, len(both)), largest=False, sorted=True)
+        # Stable: of equal distances the earliest stay, however many batches there are.
+        order = both.argsort(stable=True)[:most]
         for name, value in drawn.items():
             held, new = self.values.get(name), value[rows]
-            self.values[name] = [
-                torch.cat([held[0], new])[best.indices] if held else new[best.indices]
-            ]
-        self.distances, self.count = best.values, len(best.values)
+            self.values[name] = [torch.cat([held[0], new])[order] if held else new[order]]
+        self.distances, self.count = both[order], len(order)
 
 
 #: Under this name what was compared is kept beside the asked nodes.
@@ -234,6 +233,14 @@ class _Observation:
     seen: Seen
     comparison: Comparison | None
     kept: _Kept = field(default_factory=_Kept)
+
+
+def _tell(progress: Progress, one: _Observation, done: int) -> None:
+    """Acceptance and tolerance so far, at the end of the bar."""
+    kept = one.kept
+    progress.tell(acceptance=f"{kept.count / done:.2g}")
+    if one.comparison is not None and kept.count:
+        progress.tell(tolerance=f"{float(kept.distances[-1]):.3g}")
 
 
 class RejectionSolver:
@@ -271,19 +278,27 @@ class RejectionSolver:
         seen = [Seen.of(query, data, i) for i in which]
         begun = time.monotonic()
         observations = self._fitted(seen, simulations, fixed, nodes)
-        size = batch_size(mechanism, simulations)
         done, failed, cut = 0, 0, False
-        for batch in batches(mechanism, query.seed, size, fixed=fixed, only=nodes):
-            take = min(size, simulations - done)
-            self._offer(observations, batch, size, take, simulations)
-            done += take
-            failed += int(batch.failed[:take].sum())
-            if done >= simulations:
-                break
-            if time.monotonic() - begun > self.budget.seconds:
-                cut = True
-                break
-        return [self._answer(o, done, failed, cut, simulations) for o in observations]
+        with opened(
+            mechanism,
+            simulations,
+            query.seed,
+            query.running,
+            fixed=fixed,
+            only=nodes,
+            title="rejection",
+        ) as campaign:
+            for batch in campaign.batches:
+                take = min(campaign.size, simulations - done)
+                self._offer(observations, batch, campaign.size, take, simulations)
+                done += take
+                failed += int(batch.failed[:take].sum())
+                _tell(campaign.progress, observations[0], done)
+                if done < simulations and time.monotonic() - begun > self.budget.seconds:
+                    cut = True
+                    break
+        notes = [campaign.note] if campaign.note else []
+        return [self._answer(o, done, failed, cut, simulations, notes) for o in observations]
 
     def _fitted(self, seen: list[Seen], simulations: int, fixed, nodes) -> list[_Observation]:
         """How each observation is compared, from a pilot."""
@@ -334,7 +349,13 @@ class RejectionSolver:
             one.kept.add_nearest({**drawn, _COMPARED: statistics}, distances, most)
 
     def _answer(
-        self, one: _Observation, done: int, failed: int, cut: bool, simulations: int
+        self,
+        one: _Observation,
+        done: int,
+        failed: int,
+        cut: bool,
+        simulations: int,
+        notes: list[str],
     ) -> Draws:
         kept = one.kept
         usable = kept.count if one.comparison is None else int(kept.distances.isfinite().sum())
@@ -344,7 +365,7 @@ class RejectionSolver:
                 f"rejection: none of {done:,} simulations could be kept{near}; raise Budget(simulations=...)."
             )
         values = {name: torch.cat(v)[:usable] for name, v in kept.values.items()}
-        notes = []
+        notes = [*notes]
         if cut:
             notes.append(
                 f"rejection stopped at its budget of {self.budget.seconds:g} s after {done:,} of {simulations:,} simulations"

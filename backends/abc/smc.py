@@ -192,12 +192,16 @@ class SmcSolver:
         Raises:
             BackendError: If every simulation of the pilot fails, or none can be compared.
         """
-        return [self._one(data.one(i)) for i in range(data.datasets)]
+        found = []
+        for i in range(data.datasets):
+            one = data.one(i)
+            with Simulator(self.query, one, set(self.moves.names)).hired() as simulate:
+                found.append(self._one(one, simulate))
+        return found
 
-    def _one(self, data: Data) -> Draws:
+    def _one(self, data: Data, simulate: Simulator) -> Draws:
         until = time.monotonic() + self.budget.seconds
         simulations = self.budget.simulations or SIMULATIONS
-        simulate = Simulator(self.query, data, set(self.moves.names))
         first, comparison = simulate.pilot(simulations)
         pool = self._prior_draws(first, simulate)
         size = min(self._population, max(len(pool) // 2, 1))
@@ -208,7 +212,7 @@ class SmcSolver:
         notes: list[str] = []
         why, generation, accepted = "", 0, 1.0
         while not why:
-            wanted = int(min(max(HITS * size / accepted, size), LARGEST * size))
+            wanted = int(min(max(HITS * size / max(accepted, 1e-3), size), LARGEST * size))
             wanted = min(wanted, simulations - simulate.done)
             if wanted <= 0:
                 why = f"the budget of {simulations:,} simulations was used"

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ppl.campaign import batch_size, batches
+from ppl.campaign import opened
 from ppl.compiler import Budget, Query, Verdict
 from ppl.errors import BackendError, QueryError
 from ppl.mechanism import Data, forward
@@ -160,38 +160,45 @@ class NPESolver:
     def _simulate(self, budget: Budget) -> tuple[Tensor, dict[str, Tensor], tuple[str, ...], int]:
         """Unconstrained θ, `(simulations, parameters)`, and the data, without failed simulations."""
         mechanism, wanted = self.query.mechanism, budget.simulations or SIMULATIONS
-        size = batch_size(mechanism, wanted)
         theta: list[Tensor] = []
         values: dict[str, list[Tensor]] = {name: [] for name in self.given}
         done, failed = 0, 0
         begun, notes = time.monotonic(), []
         noise = torch.Generator().manual_seed(self.query.seed)
-        for batch in batches(mechanism, self.query.seed, size):
-            take = torch.arange(size) < wanted - done
-            ok = take & ~batch.failed
-            for name in self.given:
-                ok = ok & torch.isfinite(batch.values[name].to(torch.float64)).reshape(
-                    (size, -1)
-                ).all(dim=1)
-            flat = [
-                t.unconstrain(
-                    batch.values[t.name],
-                    torch.rand(batch.values[t.name].shape, generator=noise, dtype=torch.float64),
-                )
-                for t in self.targets
-            ]
-            theta.append(torch.cat(flat, dim=1)[ok])
-            for name in self.given:
-                values[name].append(batch.values[name][ok])
-            done += int(take.sum())
-            failed += int((take & ~ok).sum())
-            if done >= wanted:
-                break
-            if time.monotonic() - begun > budget.seconds / 2:
-                notes.append(
-                    f"simulating stopped at half its budget of {budget.seconds:g} s, after {done:,} of {wanted:,} draws"
-                )
-                break
+        with opened(
+            mechanism, wanted, self.query.seed, self.query.running, title="simulating for npe"
+        ) as campaign:
+            size = campaign.size
+            if campaign.note:
+                notes.append(campaign.note)
+            for batch in campaign.batches:
+                take = torch.arange(size) < wanted - done
+                ok = take & ~batch.failed
+                for name in self.given:
+                    ok = ok & torch.isfinite(batch.values[name].to(torch.float64)).reshape(
+                        (size, -1)
+                    ).all(dim=1)
+                flat = [
+                    t.unconstrain(
+                        batch.values[t.name],
+                        torch.rand(
+                            batch.values[t.name].shape, generator=noise, dtype=torch.float64
+                        ),
+                    )
+                    for t in self.targets
+                ]
+                theta.append(torch.cat(flat, dim=1)[ok])
+                for name in self.given:
+                    values[name].append(batch.values[name][ok])
+                done += int(take.sum())
+                failed += int((take & ~ok).sum())
+                if done >= wanted:
+                    break
+                if time.monotonic() - begun > budget.seconds / 2:
+                    notes.append(
+                        f"simulating stopped at half its budget of {budget.seconds:g} s, after {done:,} of {wanted:,} draws"
+                    )
+                    break
         if failed:
             # Dropping them is unbiased here: the net learns p(θ | x, valid), and the observation is valid.
             notes.append(

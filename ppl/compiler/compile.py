@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError, QueryError, closest
 from ..graph import Graph
@@ -19,6 +20,9 @@ from .plan import Plan, Route, read_modes
 from .protocol import Budget, Method, Verdict
 from .query import Query
 from .summaries import summaries_of
+
+if TYPE_CHECKING:
+    from ..campaign import Running
 
 __all__ = ["compile"]
 
@@ -34,6 +38,8 @@ def compile(
     inputs: Mapping[str, Any] | None = None,
     sizes: Mapping[str, int] | None = None,
     nan: str = "error",
+    workers: Any = 0,
+    store: Any = None,
 ) -> Plan:
     """Decide how a question will be answered, and say why.
 
@@ -47,6 +53,8 @@ def compile(
         inputs: Values of inputs and long-format columns; with an observation they may also be in `given`.
         sizes: Sizes of plates that neither the model nor the data tell.
         nan: `"missing"` reads NaN as a missing cell; otherwise it is an error.
+        workers: For engines that simulate: how many local processes do it, or a Dask client or its address.
+        store: For engines that simulate from the prior: a folder that keeps the draws, or has them from `model.simulate(n, store=...)`.
 
     Raises:
         ModelError: If a body breaks a rule.
@@ -93,9 +101,19 @@ def compile(
         partial=partial,
         seed=seed,
         options=options,
+        running=_running(workers, store),
         summaries=summaries_of(graph, set(names) - partial, data),
     )
     return _planned(graph, query, tuple(pruned), budget, forced)
+
+
+def _running(workers: Any, store: Any) -> Running | None:
+    """Where simulations are run and kept."""
+    if store is None and isinstance(workers, int) and not workers:
+        return None
+    from ..campaign import Running
+
+    return Running(workers, store)
 
 
 def _forced(method: str | Method | None) -> tuple[str | None, Mapping[str, Any]]:
@@ -129,6 +147,13 @@ def _planned(
 ) -> Plan:
     """Split into components, and a route for each."""
     queries, gone = split(query)
+    if len(queries) > 1 and query.running is not None and query.running.store is not None:
+        # Components are simulated apart from one another.
+        store = Path(query.running.store)
+        queries = [
+            replace(q, running=replace(query.running, store=store / q.ask[0])) if q.ask else q
+            for q in queries
+        ]
     queries, routes = _whole(queries, query.graph, budget, method)
     plan = Plan(
         model=graph,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from ..campaign import Running
     from .summaries import Summaries
 
 __all__ = ["Query"]
@@ -35,6 +36,7 @@ class Query:
         task: `"posterior"` for nodes that are asked for, `"evidence"` when only log p(observation) is wanted.
         seed: Decides every random number.
         options: What the user chose for a forced engine.
+        running: Where simulations are run and kept; `None` for here and nowhere.
         summaries: By what simulations are compared with data, where the model says.
         cuts: The values at which countable nodes are looked at, `(values,)` by node; what lies beyond is left out.
     """
@@ -51,6 +53,7 @@ class Query:
     task: str = "posterior"
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    running: Running | None = None
     summaries: Summaries | None = None
     cuts: Mapping[str, Tensor] = field(default_factory=dict)
 

@@ -402,26 +402,42 @@ class Model:
         return draw(self.graph, kinds=self._kinds(), **options)
 
     def simulate(
-        self, n: int, *, seed: int = 0, inputs: Mapping[str, Any] | None = None, **options: Any
+        self,
+        n: int,
+        *,
+        seed: int | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        store: Any = None,
+        workers: Any = 0,
+        **options: Any,
     ) -> Any:
         """Draws from the model: the prior predictive of any node.
 
+        The same seed gives the same bits with any number of workers, in any order of completion, and after an interruption.
+
         Args:
             n: How many draws.
-            seed: Decides everything.
+            seed: Decides everything; 0 by default, or that of the store.
             inputs: Values of the input nodes, and integer columns of long-format plates.
-            options: `of=` the nodes to return (all by default), `sizes=` of plates without one,
-                `failures="raise"` or `"record"`.
+            store: A folder where the draws are kept. The same call goes on where another was interrupted, and a larger `n` goes on from a smaller one.
+            workers: How many processes of this machine simulate, or a Dask client or its address; 0 is this process.
+            options: `of=` the nodes to return (all by default), `sizes=` of plates without one; `failures="raise"`, or `"record"` for
+                rows with a status; `retries=` of what failed, with the same seed; `timeout=` seconds for a batch and `memory=` bytes for a worker;
+                `progress=` to show a bar, or not.
 
         Returns:
-            A mapping from node to `(n, *plates, *event)`, with `.failed`, a mask of the draws that failed.
+            A mapping from node to `(n, *plates, *event)`, with `.status` and `.failed` of the draws, and `.replay(draw)`.
 
         Raises:
             SimulationError: If a body raises; it names the draw and the seed to replay it with.
+            StoreError: If the store holds simulations of another model, or cannot be written.
+            StoreLocked: If another process writes to it.
         """
         from ..campaign import simulate
 
-        return simulate(self.graph, n, seed=seed, inputs=inputs, **options)
+        return simulate(
+            self.graph, n, seed=seed, inputs=inputs, store=store, workers=workers, **options
+        )
 
     def log_joint(
         self, values: Mapping[str, Any], *, inputs: Mapping[str, Any] | None = None

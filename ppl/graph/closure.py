@@ -64,7 +64,9 @@ def remember(function: Callable[..., Any]) -> tuple[tuple[str, Any], ...]:
 
 def used_names(code: Any) -> list[str]:
     """Global names that a function uses, comprehensions and inner functions included."""
-    inner = [name for part in code.co_consts if hasattr(part, "co_names") for name in used_names(part)]
+    inner = [
+        name for part in code.co_consts if hasattr(part, "co_names") for name in used_names(part)
+    ]
     return [*code.co_names, *inner]
 
 

@@ -8,18 +8,22 @@ from .lookup import Lookup
 from .mechanism import Facts, Mechanism
 from .outcome import Outcome
 from .probe import kinds, probe
+from .singly import Calls
 from .soft import Belief, Likelihood
+from .status import Status
 
 __all__ = [
     "Batch",
     "Belief",
     "Caller",
+    "Calls",
     "Data",
     "Facts",
     "Likelihood",
     "Lookup",
     "Mechanism",
     "Outcome",
+    "Status",
     "forward",
     "kinds",
     "probe",

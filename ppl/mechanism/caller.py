@@ -29,16 +29,17 @@ from .calling import (
     Result,
     call,
     checked,
-    random_state,
+    moved,
     read_result,
     same_result,
     seed_globals,
 )
-from .cases import Cases
 from .lifting import TooMixed, Unfit, lift
-from .outcome import Outcome, assemble, merge
+from .outcome import Outcome, assemble, judged, merge, raised
 from .promise import ROWS, complain, prove
-from .rows import distinct_rows, first_line, flattened, fresh, plain, short
+from .rows import distinct_rows, first_line, flattened, fresh, plain
+from .singly import Calls, Moving, singly
+from .status import Status
 
 __all__ = ["Caller", "Outcome"]
 
@@ -48,8 +49,6 @@ BOUND = 1
 SINGLY = 4096
 #: What vmap says of a tensor that is asked for its truth value.
 BRANCHING = "data-dependent control flow"
-#: Calls that are repeated to see whether a body keeps state.
-REPEATED = 16
 #: Rows that an audit calls singly.
 AUDITED = 4
 
@@ -68,6 +67,8 @@ class Caller:
         self.mode: str | None = None
         self.reason = ""
         self.seen: Result | None = None
+        self.calls = Calls()  # how single calls are made
+        self._fresh = True  # whether no batch was called singly so far
         self._auditing = True
         self._moves = False  # whether the body draws from a global generator
         self._audited: set[tuple[int, ...]] = (
@@ -138,9 +139,8 @@ class Caller:
             return
         row = self._healthy_row(arguments, shape, seed)
         seed_globals(seed)
-        before = random_state()
         first = self._call(row, seed)
-        self._moves = before != random_state()
+        self._moves = moved(seed)
         seed_globals(seed)
         second = self._call(row, seed)
         if not same_result(first, second):
@@ -179,7 +179,7 @@ class Caller:
             seed_globals(seed)
             try:
                 self._call(row, seed)
-            except SimulationError:
+            except (SimulationError, ModelError):
                 continue
             return self._row(arguments, shape, i, python=self.body.rng)
         return self._row(arguments, shape, 0, python=self.body.rng)
@@ -208,7 +208,8 @@ class Caller:
                 keys, index = list(map(tuple, distinct.tolist())), index.reshape(varying)
             missing = [key for key in keys if key not in self._rows]
             every = tuple(range(len(arguments)))
-            if len(missing) > SINGLY and self._carried.get(every, True):
+            # Whether to lift depends on this batch alone, not on what was tabulated before: its bits must not.
+            if len(keys) > SINGLY and self._carried.get(every, True):
                 try:
                     return self._vmap(arguments, shape, seed, list(every))
                 except Unfit:
@@ -220,10 +221,11 @@ class Caller:
         lost = None
         if self._lost:
             lost = torch.isin(rows, torch.tensor(sorted(self._lost))).expand(shape).reshape(-1)
+            lost = lost.to(torch.uint8) * int(Status.RAISED)
         if table.distribution is not None:
-            return Outcome(distribution=table.distribution.select(rows).expand(shape), failed=lost)
+            return Outcome(distribution=table.distribution.select(rows).expand(shape), status=lost)
         assert table.value is not None
-        return self._mark(replace(table, value=table.value[rows], failed=lost), shape)
+        return judged(self.node, replace(table, value=table.value[rows], status=lost), shape)
 
     def _looked_up(self, arguments) -> Tensor | None:
         """Rows of the table for whole-number arguments that were all met before; `None` when one is new."""
@@ -258,7 +260,6 @@ class Caller:
     def _fill(self, keys, seed) -> None:
         """Call the body for new combinations; a sample of them twice."""
         seed_globals(seed)
-        before = random_state()
         for key in keys:
             self._rows[key] = len(self._results)
             try:
@@ -269,7 +270,7 @@ class Caller:
                 # A good answer stands in, so that bodies further down never see nonsense; the row is marked.
                 self._lost.add(len(self._results))
                 self._results.append(self.seen)
-        if before != random_state():
+        if moved(seed):
             raise ModelError(
                 f"'{self.node.name}' ({self.body.where}) draws from a global random generator for some values of "
                 "its parents only. Ask for an argument named rng, so that it is called once for each draw."
@@ -293,7 +294,6 @@ class Caller:
     def _vmap(self, arguments, shape, seed, whole) -> Outcome:
         """Lift the body over the batch; whole-number parents are bound combination by combination while they are few."""
         seed_globals(seed)
-        before = random_state()
         whole = [i for i in whole if arguments[i].numel() > 1]
         if not whole:
             outcome = self._lifted(arguments, shape)
@@ -302,13 +302,13 @@ class Caller:
             self._audit_each(outcome, arguments, shape, whole)
         else:
             outcome = self._narrowed(arguments, shape, whole)
-        if before != random_state():
+        if moved(seed):
             raise Unfit("the body draws from a global random generator")
         if outcome.distribution is not None:
             checked(self.node, self.body, outcome.distribution)  # type: ignore[arg-type]
         if self._auditing:
             self._audit(outcome, arguments, shape, seed)
-        return self._mark(outcome, shape)
+        return judged(self.node, outcome, shape)
 
     def _lifted(self, arguments, shape) -> Outcome:
         """The body under vmap; path by path where it branches on its arguments."""
@@ -388,89 +388,45 @@ class Caller:
 
     def _single(self, arguments, shape, seed) -> Outcome:
         """One call a draw and member; exceptions are raised with a seed that replays them, or recorded."""
-        count = prod(shape)
-        seeds = numpy.random.default_rng(seed).integers(0, 2**62, size=count)
-        columns = [self._column(a, shape, self.body.rng) for a in arguments]
-        results: list[Result | None] = []
-        seed_globals(seed)
-        before = None if self._moves else random_state()
-        for i in range(count):
-            if self._moves:
-                seed_globals(int(seeds[i]))
-            try:
-                results.append(self._call([column[i] for column in columns], int(seeds[i]), draw=i))
-            except SimulationError:
-                if not self.record:
-                    raise
-                results.append(None)
-        if before is not None and before != random_state():
+        first, self._fresh = self._fresh, False
+        try:
+            outcome = singly(
+                self.node,
+                self.body,
+                arguments,
+                shape,
+                seed,
+                moves=self._moves,
+                record=self.record,
+                calls=self.calls,
+                seen=self.seen,
+                first=first,
+            )
+        except Moving:
             if self.node.determined:
                 raise ModelError(
                     f"'{self.node.name}' ({self.body.where}) is declared deterministic and draws from a global random "
                     "generator for some draws. Declare it latent or observed, and ask for rng."
-                )
-            self._moves, self.mode = True, "single"
+                ) from None
+            self._moves, self.mode, self._fresh = True, "single", first
             self.reason = "the body draws from a global random generator, for some draws"
             return self._single(arguments, shape, seed)
-        failed = torch.tensor([r is None for r in results])
-        good = next((r for r in results if r is not None), None)
-        if good is None:
-            raise SimulationError(
-                f"'{self.node.name}' ({self.body.where}) raised for every one of {count} draws.",
-                self.node.name,
+        if first and outcome.value is not None:
+            # What was met first may have been the odd one.
+            good = (
+                0 if outcome.status is None else int((outcome.status == 0).to(torch.uint8).argmax())
             )
-        # A failed row borrows a good row's answer, so that bodies further down never see nonsense; the mask tells.
-        outcome = assemble(self.node, self.body, [good if r is None else r for r in results])
-        repeated = numpy.random.default_rng(seed + 1).integers(0, count, size=REPEATED).tolist()
-        for i in {0, count - 1, *repeated} if count > REPEATED else range(count):
-            result = results[i]
-            if result is not None:
-                if self._moves:
-                    seed_globals(int(seeds[i]))
-                if not same_result(
-                    result, self._call([column[i] for column in columns], int(seeds[i]), draw=i)
-                ):
-                    raise ModelError(
-                        f"'{self.node.name}' ({self.body.where}) changed its answer between two equal calls under one seed: it "
-                        "keeps state or hides randomness. Ask for an argument named rng."
-                    )
-        if outcome.distribution is not None:
-            d = outcome.distribution
-            if isinstance(d, Cases):
-                return Outcome(
-                    distribution=Cases(shape, d.parts), failed=failed if failed.any() else None
-                )
-            tensors = {k: v.reshape((*shape, *v.shape[1:])) for k, v in d.parameters.items()}
-            return Outcome(
-                distribution=d.lift(tensors, len(shape)), failed=failed if failed.any() else None
-            )
-        value = outcome.value
-        assert value is not None
-        value, failed = self._without_nan(value, failed)
-        value = value.reshape((*shape, *value.shape[1:]))
-        return Outcome(
-            value=value, failed=failed if failed.any() else None, packing=outcome.packing
-        )
-
-    def _mark(self, outcome: Outcome, shape: tuple[int, ...]) -> Outcome:
-        """The outcome of a simulator with its NaN rows marked as failed."""
-        if outcome.value is None or self.node.determined or not outcome.value.is_floating_point():
-            return outcome
-        bad = torch.isnan(outcome.value)
-        if not bool(bad.any()):
-            return outcome
-        rows = bad.reshape((*bad.shape[: len(shape)], -1)).any(dim=-1).expand(shape).reshape(-1)
-        return replace(outcome, failed=rows if outcome.failed is None else rows | outcome.failed)
-
-    def _without_nan(self, value: Tensor, failed: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows with NaN are failed simulations; the mask says so and the row keeps its NaN."""
-        if self.node.determined or not value.is_floating_point():
-            return value, failed
-        return value, failed | torch.isnan(value).reshape((len(value), -1)).any(dim=-1)
+            flat = outcome.value.reshape((-1, *outcome.value.shape[len(shape) :]))
+            self.seen = Result(value=flat[good], packing=outcome.packing)
+        return outcome
 
     def _batch(self, arguments, shape, seed) -> Outcome:
         flat = [flattened(a, shape) for a in arguments]
         count = prod(shape)
+        if seed in self.calls.avoid:
+            return self._none(shape, self.calls.avoid[seed], "")
+        if self.calls.told is not None:
+            self.calls.told(seed)
         seed_globals(seed)
         named: dict[str, Any] = {
             e.argument: (a.numpy().copy() if self.body.rng else a.clone())
@@ -483,12 +439,13 @@ class Caller:
         except GaltonError:
             raise
         except Exception as error:
-            raise SimulationError(
+            said = (
                 f"'{self.node.name}' ({self.body.where}) raised {type(error).__name__}: {first_line(error)}, for a batch of "
-                f"{count} draws with seed {seed}.",
-                self.node.name,
-                seed,
-            ) from error
+                f"{count} draws with seed {seed}."
+            )
+            if not self.record:
+                raise SimulationError(said, self.node.name, seed) from error
+            return self._none(shape, Status.RAISED, said)
         if result.distribution is not None:
             tensors = result.distribution.parameters
             if any(t.dim() == 0 or len(t) != count for t in tensors.values()):
@@ -515,9 +472,23 @@ class Caller:
                 f"'{self.node.name}' ({self.body.where}) promises vectorized=True: for {count} draws it returned the shape "
                 f"{tuple(value.shape)}; the leading axis must be {count}."
             )
-        value, failed = self._without_nan(value, torch.zeros(count, dtype=torch.bool))
         value = value.reshape((*shape, *value.shape[1:]))
-        return Outcome(value=value, failed=failed if failed.any() else None, packing=result.packing)
+        return judged(self.node, Outcome(value=value, packing=result.packing), shape)
+
+    def _none(self, shape: tuple[int, ...], status: int, said: str) -> Outcome:
+        """A whole batch without a value; what was seen first stands in."""
+        assert self.seen is not None
+        count = prod(shape)
+        row = torch.zeros(count, dtype=torch.int64)
+        marked = torch.full((count,), int(status), dtype=torch.uint8)
+        errors = ((0, said),) if said else ()
+        if self.seen.distribution is not None:
+            whole = self.seen.distribution.lift(dict(self.seen.distribution.parameters), 1)
+            d = whole.select(row.reshape(shape))
+            return Outcome(distribution=d, status=marked, errors=errors)
+        assert self.seen.value is not None
+        value = self.seen.value[row].reshape((*shape, *self.seen.value.shape[1:]))
+        return Outcome(value=value, status=marked, packing=self.seen.packing, errors=errors)
 
     # -- audit and single calls ------------------------------------------------------------------
 
@@ -572,30 +543,13 @@ class Caller:
             if not same_result(single, batch, exactly=False):
                 raise Unfit(f"the lifted call disagreed with a single call at draw {where[0]}")
 
-    def _call(self, arguments, seed: int | None, draw: int | None = None) -> Result:
+    def _call(self, arguments, seed: int | None) -> Result:
         try:
             return call(self.node, self.body, [fresh(v) for v in arguments], seed)
         except GaltonError:
             raise
         except Exception as error:
-            given = ", ".join(
-                f"{e.argument}={short(v)}"
-                for e, v in zip(self.body.parents, arguments, strict=True)
-            )
-            at = "" if draw is None else f" at draw {draw}"
-            replay = (
-                f" Replay it with rng=numpy.random.default_rng({seed})."
-                if self.body.rng and seed is not None
-                else ""
-            )
-            if self._moves and seed is not None and not self.body.rng:
-                replay = f" Replay it after numpy.random.seed({seed % 2**32})."
-            raise SimulationError(
-                f"'{self.node.name}' ({self.body.where}) raised {type(error).__name__}: {first_line(error)}{at}, called with "
-                f"({given}).{replay}",
-                self.node.name,
-                seed,
-            ) from error
+            raise raised(self.node, self.body, arguments, error, seed, moves=self._moves) from error
 
     def _row(self, arguments, shape, i: int, python: bool) -> list:
         """The arguments of one call, as the body expects them."""
@@ -605,11 +559,3 @@ class Caller:
             at = tuple(int(k) if a.shape[ax] != 1 else 0 for ax, k in enumerate(where))
             row.append(plain(a[at], python))
         return row
-
-    def _column(self, a: Tensor, shape, python: bool) -> list:
-        """An argument for every call of the batch, in order."""
-        lead = len(shape)
-        flat = a.expand((*shape, *a.shape[lead:])).reshape((-1, *a.shape[lead:]))
-        if a.dim() == lead and (python or not a.is_floating_point()):
-            return flat.tolist()
-        return list(flat.numpy()) if python else list(flat)

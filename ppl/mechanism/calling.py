@@ -7,6 +7,7 @@ back afterwards.
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ __all__ = [
     "Packing",
     "Result",
     "call",
+    "moved",
     "quiet",
-    "random_state",
     "read_result",
     "same_result",
     "seed_globals",
@@ -58,17 +59,28 @@ class Result:
     packing: Packing | None = None
 
 
+_inside = threading.local()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Run bodies without touching the process: random states, default dtype and validation are restored."""
+    """Run bodies without touching the process: random states, default dtype and validation are restored.
+
+    A room inside a room costs nothing, so that a loop over many batches takes one around it.
+    """
+    if getattr(_inside, "quiet", False):
+        yield
+        return
     states = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
     dtype, checks = torch.get_default_dtype(), torch.distributions.Distribution._validate_args
     torch.set_default_dtype(torch.float64)
     torch.distributions.Distribution.set_default_validate_args(False)
+    _inside.quiet = True
     try:
         with torch.no_grad() if not torch.is_grad_enabled() else torch.enable_grad():
             yield
     finally:
+        _inside.quiet = False
         torch.distributions.Distribution.set_default_validate_args(checks)
         torch.set_default_dtype(dtype)
         random.setstate(states[0])
@@ -84,15 +96,23 @@ def seed_globals(seed: int) -> None:
     torch.default_generator.manual_seed(seed % 2**63)
 
 
-def random_state() -> tuple[Any, Any, Any]:
-    """The state of the three global generators, in a form that compares."""
-    state: Any = numpy.random.get_state(legacy=False)
-    inner = state["state"]
-    return (
-        random.getstate(),
-        (inner["key"].tobytes(), inner["pos"], state["has_gauss"], state["gauss"]),
-        torch.get_rng_state().numpy().tobytes(),
-    )
+def moved(seed: int) -> bool:
+    """Whether anybody drew from the global generators since `seed_globals(seed)`.
+
+    Their next numbers tell, at a fraction of the cost of reading their states; they are used up by it.
+    """
+    python, array, tensor = _WITNESSES
+    python.seed(seed)
+    array.seed(seed % 2**32)
+    tensor.manual_seed(seed % 2**63)
+    # A normal too: NumPy keeps the second of a pair for later.
+    ours = numpy.random.standard_normal(), numpy.random.random_sample(), random.random()
+    if ours != (array.standard_normal(), array.random_sample(), python.random()):
+        return True
+    return not torch.equal(torch.get_rng_state(), tensor.get_state())
+
+
+_WITNESSES = random.Random(), numpy.random.RandomState(), torch.Generator()
 
 
 def call(node: Node, body: Body, arguments: Sequence[Any], seed: int | None = None) -> Result:

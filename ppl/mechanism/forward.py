@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 import torch
 from torch import Tensor
@@ -26,13 +27,25 @@ class Batch:
 
     Args:
         values: By node, `(draws, *plates, *event)`; inputs and what depends on nothing random have a leading 1.
-        failed: Draws for which a simulator raised or returned NaN, `(draws,)`.
-        failures: How many failed at each node.
+        status: How each draw ended (`Status`), `(draws,)`.
+        culprits: By node at which draws failed first, which ones, `(failed there,)`.
+        errors: The first exceptions: node, draw, and what was said.
     """
 
     values: dict[str, Tensor] = field(default_factory=dict)
-    failed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
-    failures: dict[str, int] = field(default_factory=dict)
+    status: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.uint8))
+    culprits: dict[str, Tensor] = field(default_factory=dict)
+    errors: list[tuple[str, int, str]] = field(default_factory=list)
+
+    @property
+    def failed(self) -> Tensor:
+        """Draws that have no value, `(draws,)`."""
+        return self.status != 0
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many draws failed at each node."""
+        return {name: len(rows) for name, rows in self.culprits.items()}
 
 
 def forward(
@@ -55,7 +68,7 @@ def forward(
         QueryError: If an input without a range is not given.
     """
     graph = mechanism.graph
-    batch = Batch(dict(fixed or {}), torch.zeros(draws, dtype=torch.bool))
+    batch = Batch(dict(fixed or {}), torch.zeros(draws, dtype=torch.uint8))
     with quiet(), torch.no_grad():
         for group in graph.strata:
             names = [n for n in group if n not in batch.values and (only is None or n in only)]
@@ -107,10 +120,15 @@ def _draw(
     outcome = mechanism.outcome(node, batch.values, draws, seed, window, audit)
     shape = mechanism.shape(node, draws, window)
     value = _value(outcome, shape, seed)
-    if outcome.failed is not None:
-        rows = outcome.failed.reshape(draws, -1).any(dim=1)
-        batch.failed |= rows
-        batch.failures[node.name] = batch.failures.get(node.name, 0) + int(rows.sum())
+    if outcome.status is not None:
+        status = outcome.status.reshape(draws, -1).amax(dim=1)
+        rows = ((status != 0) & (batch.status == 0)).nonzero()[:, 0]
+        members = prod(shape[1:])
+        batch.errors += [(node.name, row // members, said) for row, said in outcome.errors]
+        if len(rows):
+            batch.status[rows] = status[rows]
+            before = batch.culprits.get(node.name)
+            batch.culprits[node.name] = rows if before is None else torch.cat([before, rows])
     if window is None:
         batch.values[node.name] = value
         return
@@ -141,5 +159,5 @@ def _value(outcome: Outcome, shape: tuple[int, ...], seed: int) -> Tensor:
         return outcome.distribution.sample()
     assert outcome.value is not None
     # The plates' axes are made whole; an axis of draws that nothing varies along stays 1.
-    lead = outcome.value.shape[0] if outcome.failed is None else shape[0]
+    lead = outcome.value.shape[0] if outcome.status is None else shape[0]
     return outcome.value.expand((lead, *shape[1:], *outcome.value.shape[len(shape) :]))

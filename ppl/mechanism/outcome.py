@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..distributions import Distribution
-from ..errors import ModelError
+from ..errors import ModelError, SimulationError
 from ..graph import Body, Node
 from .calling import Packing, Result, checked
 from .cases import Cases, stack
+from .rows import first_line, short
+from .status import Status
 
-__all__ = ["Outcome", "assemble", "merge"]
+__all__ = ["Outcome", "assemble", "judged", "merge", "raised"]
 
 
 @dataclass(frozen=True)
@@ -24,14 +27,60 @@ class Outcome:
     Args:
         distribution: With `batch_shape` equal to the batch, or `None` for a value.
         value: `(*batch, *event)`, where axes that nothing varies along may have size 1.
-        failed: Rows of the batch, flattened, for which the body raised or gave NaN; `None` when there are none.
+        status: Of the rows of the batch, flattened (`Status`); `None` when every one is well.
+        errors: The first exceptions: the row of the batch, and what was said.
         packing: How the outputs of a dict lie in the value.
     """
 
     distribution: Distribution | Cases | None = None
     value: Tensor | None = None
-    failed: Tensor | None = None
+    status: Tensor | None = None
+    errors: tuple[tuple[int, str], ...] = ()
     packing: Packing | None = None
+
+
+def raised(
+    node: Node,
+    body: Body,
+    arguments: Sequence[Any],
+    error: Exception,
+    seed: int | None = None,
+    draw: int | None = None,
+    moves: bool = False,
+) -> SimulationError:
+    """What to say of a call that raised: where, with which arguments, and how to replay it."""
+    given = ", ".join(
+        f"{e.argument}={short(v)}" for e, v in zip(body.parents, arguments, strict=True)
+    )
+    at = "" if draw is None else f" at draw {draw}"
+    replay = ""
+    if seed is not None and body.rng:
+        replay = f" Replay it with rng=numpy.random.default_rng({seed})."
+    elif seed is not None and moves:
+        replay = f" Replay it after numpy.random.seed({seed % 2**32})."
+    return SimulationError(
+        f"'{node.name}' ({body.where}) raised {type(error).__name__}: {first_line(error)}{at}, called with "
+        f"({given}).{replay}",
+        node.name,
+        seed,
+    )
+
+
+def judged(node: Node, outcome: Outcome, shape: tuple[int, ...]) -> Outcome:
+    """The outcome of a simulator, with its rows that are NaN or infinite marked."""
+    value, status = outcome.value, outcome.status
+    if value is not None and not node.determined and value.is_floating_point():
+        bad = ~torch.isfinite(value)
+        if bool(bad.any()):
+            rows = bad.reshape((*bad.shape[: len(shape)], -1)).any(dim=-1)
+            rows = rows.expand(shape).reshape(-1)
+            if status is None:
+                status = torch.zeros(len(rows), dtype=torch.uint8)
+            status = torch.where(rows & (status == 0), int(Status.NOT_FINITE), status)
+            status = status.to(torch.uint8)
+    if status is not None and not bool(status.any()):
+        status = None
+    return replace(outcome, status=status)
 
 
 def assemble(node: Node, body: Body, results: Sequence[Result]) -> Outcome:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch.distributions import constraints
 
-from ..errors import GaltonError, SimulationError
+from ..errors import GaltonError, ModelError, SimulationError
 from ..graph import Graph, Node
 from .data import Data, read_data
 from .forward import forward
@@ -38,13 +38,13 @@ def probe(graph: Graph, data: Data, record: bool = True) -> Mechanism:
     try:
         if needed:
             forward(mechanism, 2, PROBE, only=needed)
-    except SimulationError as error:
+    except (SimulationError, ModelError) as error:
         if not record:
             raise
         mechanism = Mechanism(graph, data, record=True)
         try:
             forward(mechanism, 32, PROBE, only=needed)
-        except SimulationError:
+        except (SimulationError, ModelError):
             raise error from None
     for node in graph.nodes.values():
         if node.name not in needed:

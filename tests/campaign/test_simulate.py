@@ -64,17 +64,23 @@ def test_nodes_are_independent_where_the_graph_says_so():
     assert float(correlation.abs().max()) < 5 / 4000**0.5
 
 
-def test_batches_are_powers_of_two_unless_all_fits_in_one():
-    """A large plate makes them smaller."""
+def test_batches_are_powers_of_two():
+    """Small for simulators that are called singly, large otherwise, smaller for a large plate, and never much more than is wanted."""
     model = ppl.Model("m")
     row = model.plate("row", 10_000)
     model.latent(lambda: Bernoulli(0.5), name="x", plate=row)
-    mechanism = probe(model.graph, read_data(model.graph))
-    size = batch_size(mechanism, 10**6)
-    assert size & (size - 1) == 0
-    assert size * 10_000 <= 2**23
-    assert batch_size(mechanism, 10) == 10
-    assert len(model.simulate(size + 5)["x"]) == size + 5
+    wide = probe(model.graph, read_data(model.graph))
+    graph = pair().graph
+    single = probe(graph, read_data(graph))
+    for mechanism in (wide, single):
+        for n in (1, 2, 10, 1000, 5000, 10**6):
+            size = batch_size(mechanism, n)
+            assert size & (size - 1) == 0
+            assert -(-n // size) * size <= max(2 * n, n + 64)
+    assert batch_size(wide, 10**6) * 10_000 <= 2**23
+    assert batch_size(single, 1000) == 16
+    assert batch_size(single, 10**6) == 1024
+    assert len(model.simulate(70)["x"]) == 70
 
 
 def test_failed_draws_are_kept_and_counted():

@@ -111,18 +111,20 @@ def test_generations_say_that_a_tolerance_was_not_reached():
 
 
 def test_generations_come_nearer_than_rejection():
-    """The same budget, ten times nearer, and no narrower than the truth."""
+    """As many draws for the same budget, three times nearer, and no narrower than the truth."""
     model = ppl.Model("plane")
     model.theta(lambda: Uniform(-10 * torch.ones(2), 10), name="x")
     model.observed(lambda x, rng: x + 0.5 * rng.normal(size=2), name="y")
     budget = ppl.Budget(simulations=20_000)
-    plain = ppl.Method("rejection", adjust="none", distance=lambda x, y: (x - y).norm(dim=1))
+    plain = ppl.Method(
+        "rejection", adjust="none", quantile=0.05, distance=lambda x, y: (x - y).norm(dim=1)
+    )
     near = ppl.Method("abc-smc", adaptive=False, distance=lambda x, y: (x - y).norm(dim=1))
     seen = {"y": [1.0, 2.0]}
     one = ppl.infer(model, seen, method=plain, budget=budget)
     two = ppl.infer(model, seen, method=near, budget=budget)
-    assert float(two.certificate.checks["tolerance"]) < 0.5 * float(
-        one.certificate.checks["tolerance"]
+    assert (
+        float(two.certificate.checks["tolerance"]) < float(one.certificate.checks["tolerance"]) / 3
     )
     assert two["x"].mean.numpy() == pytest.approx([1.0, 2.0], abs=0.15)
     assert two["x"].sd.numpy() == pytest.approx([0.5, 0.5], rel=0.15)
