@@ -35,6 +35,8 @@ __all__ = ["Workers", "drive", "hired"]
 TOGETHER = 0.5
 #: How often a batch may hang or die before all of it is given up.
 LIVES = 20
+#: Stands among the ends of a task for one before it had begun.
+WAITED = -1
 
 
 #: Keeps a batch that was simulated in so many seconds.
@@ -249,6 +251,8 @@ def _tried(running: Running, task: Task, error: BaseException) -> list[Task]:
     ends = [*task.ends, error.seed]
     if len(ends) > LIVES + running.retries:
         return []
+    if not error.began:  # it waited behind another that did it, or is where nobody can look
+        return [replace(task, ends=[*task.ends, WAITED])]
     if ends.count(error.seed) < 2 + running.retries:
         return [replace(task, ends=ends)]
     if running.failures == "raise":

@@ -18,7 +18,7 @@ from .campaign import Campaign
 from .luggage import packed
 from .work import MARK, Sent, Task, begin, work
 
-__all__ = ["Lost", "Pool"]
+__all__ = ["Lost", "Pool", "new_mark", "read_mark"]
 
 #: A hung worker is ended this long after its time is up, whatever the machine does.
 GRACE = 0.5
@@ -34,11 +34,24 @@ class Lost(Exception):
     Attributes:
         status: `Status.TIMED_OUT` or `Status.DIED`.
         seed: Of the call that was being made; `None` where no call is made singly.
+        began: Whether the task had begun, as far as anybody knows.
     """
 
-    def __init__(self, status: Status, seed: int | None):
+    def __init__(self, status: Status, seed: int | None, began: bool = True):
         super().__init__(status.words)
-        self.status, self.seed = status, seed
+        self.status, self.seed, self.began = status, seed, began
+
+
+def new_mark(path: Path) -> Path:
+    """A file for the marks of one task."""
+    path.write_bytes(bytes(MARK.size))
+    return path
+
+
+def read_mark(path: Path) -> tuple[int | None, bool, float]:
+    """The seed of the call that was being made, whether the task had begun, and when."""
+    seed, since = MARK.unpack(path.read_bytes())
+    return (seed - 1 if seed else None), since > 0, since
 
 
 class Pool:
@@ -89,8 +102,7 @@ class Pool:
 
     def _schedule(self, task: Task) -> None:
         self._count += 1
-        mark = Path(self._marks.name) / str(self._count)
-        mark.write_bytes(bytes(MARK.size))
+        mark = new_mark(Path(self._marks.name) / str(self._count))
         timeout = None if self._timeout is None else self._timeout * len(task.numbers) + GRACE
         future = self._pool.schedule(work, args=[self._payload, task, str(mark)], timeout=timeout)
         self._running[future] = task, mark
@@ -135,18 +147,14 @@ class Pool:
         try:
             return task, future.result()
         except TimeoutError:
-            return task, Lost(Status.TIMED_OUT, self._seed(mark))
+            return task, Lost(Status.TIMED_OUT, *read_mark(mark)[:2])
         except ProcessExpired:
-            return task, Lost(Status.DIED, self._seed(mark))
+            return task, Lost(Status.DIED, *read_mark(mark)[:2])
         except Exception as error:
             return task, error
         finally:
             with suppress(OSError):
                 mark.unlink()
-
-    def _seed(self, mark: Path) -> int | None:
-        (seed,) = MARK.unpack(mark.read_bytes())
-        return seed - 1 if seed else None
 
     def forget(self) -> None:
         """End what is running; nobody waits for it."""

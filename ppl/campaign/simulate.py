@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from ..graph import Graph
 from ..mechanism import Mechanism, Status, probe, read_data
 from .campaign import Campaign, batch_size
 from .driver import drive
+from .export import to_numpy, to_parquet
 from .manifest import Manifest
 from .replay import replay
 from .running import Running
@@ -59,6 +61,21 @@ class Simulations(Mapping):
             raise QueryError(f"replay({draw}): there are draws 0 to {len(self.status) - 1}.")
         assert self.campaign is not None
         return replay(self.campaign, draw // self.campaign.size, draw % self.campaign.size)
+
+    def parts(self) -> Iterator[dict[str, Tensor]]:
+        """The draws, some at a time: what is in a store is never all in memory."""
+        if isinstance(self.draws, _Kept):
+            yield from self.draws.parts()
+        else:
+            yield dict(self.draws)
+
+    def to_numpy(self, folder: str | PathLike[str]) -> None:
+        """A folder of `.npy` files, one a node, and `status.npy`."""
+        to_numpy(self, folder)
+
+    def to_parquet(self, path: str | PathLike[str]) -> None:
+        """A Parquet table: one row a draw, one column a number, and the status."""
+        to_parquet(self, path)
 
     def __getitem__(self, name: str) -> Tensor:
         return self.draws[name]
@@ -243,11 +260,16 @@ class _Kept(Mapping):
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._names:
             raise KeyError(name)
-        size, pieces = self._campaign.size, []
-        for number in range(-(-self._n // size)):
-            batch = self._campaign.completed(self._store.read(number), number, [name])
-            pieces.append(_rows(batch.values[name], size, min(size, self._n - number * size)))
+        pieces = [values[name] for values in self.parts([name])]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def parts(self, names: list[str] | None = None) -> Iterator[dict[str, Tensor]]:
+        """The draws of some nodes, all by default, batch by batch."""
+        size, names = self._campaign.size, names or self._names
+        for number in range(-(-self._n // size)):
+            take = min(size, self._n - number * size)
+            batch = self._campaign.completed(self._store.read(number), number, names)
+            yield {name: _rows(batch.values[name], size, take) for name in names}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

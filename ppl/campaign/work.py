@@ -22,8 +22,10 @@ from ..mechanism import Batch, Calls, quiet
 
 __all__ = ["Sent", "Task", "begin", "received", "work"]
 
-#: A mark: the seed of the call that is being made, plus one; zero before the first.
-MARK = Struct("<Q")
+#: A mark: the seed of the call that is being made, plus one, zero before the first; and when the task began, zero before.
+MARK, SEED = Struct("<Qd"), Struct("<Q")
+#: Bodies use the process's random generators: where threads share it, they take turns.
+_TURN = threading.Lock()
 #: The campaign that this process knows.
 _KNOWN: dict[str, Any] = {}
 
@@ -109,6 +111,25 @@ def work(payload: str | bytes, task: Task, mark: str | None) -> list[Sent]:
     return found
 
 
+def alone(payload: bytes, task: Task, mark: str) -> list[Sent]:
+    """The same in a process that others use too, and that may be on another machine.
+
+    Args:
+        payload: The campaign.
+        task: Which batches.
+        mark: The file for marks, if it is there.
+    """
+    import torch
+
+    with _TURN:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return work(payload, task, mark if os.path.exists(mark) else None)
+        finally:
+            torch.set_num_threads(threads)
+
+
 def _campaign(payload: str | bytes) -> Any:
     """The campaign, unpacked once."""
     import cloudpickle
@@ -127,7 +148,8 @@ def _marker(path: str | None) -> tuple[Any, Any]:
         return None, lambda: None
     with open(path, "r+b") as file:
         room = mmap.mmap(file.fileno(), MARK.size)
-    write = MARK.pack_into
+    MARK.pack_into(room, 0, 0, time.time())
+    write = SEED.pack_into
 
     def told(seed: int) -> None:
         write(room, 0, seed + 1)
