@@ -67,11 +67,15 @@ class Distance:
 
     def __call__(self, statistics: Tensor, seen: Tensor) -> Tensor:
         """The distance of each row, `(n,)`; infinite where something is no number."""
-        total = torch.zeros(len(statistics), dtype=torch.float64)
-        for columns, measure, size in self._parts:
-            total = total + (measure(statistics[:, columns], seen[columns]) / size) ** 2
-        found = (total / len(self._parts)).sqrt()
-        return torch.where(torch.isfinite(found), found, torch.full_like(found, torch.inf))
+        if len(self._parts) == 1 and self._parts[0][2] == 1.0:
+            columns, measure, _ = self._parts[0]
+            found = measure(statistics[:, columns], seen[columns])
+        else:
+            total = torch.zeros(len(statistics), dtype=torch.float64)
+            for columns, measure, size in self._parts:
+                total += (measure(statistics[:, columns], seen[columns]) / size) ** 2
+            found = (total / len(self._parts)).sqrt()
+        return found.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def _part(
@@ -80,10 +84,11 @@ def _part(
     """One group's distance, and its median over the simulations."""
     mine = statistics[:, columns]
     if chosen == "scaled":
-        scale = scales(mine)
+        # A product with a vector is several times faster than a mean over a short axis.
+        weights = 1 / (scales(mine) ** 2 * max(mine.shape[1], 1))
 
         def measure(x: Tensor, y: Tensor) -> Tensor:
-            return (((x - y) / scale) ** 2).mean(dim=1).sqrt()
+            return ((x - y).square_() @ weights).sqrt_()
 
     elif chosen == "mahalanobis":
         root = _whitener(mine)

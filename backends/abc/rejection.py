@@ -36,7 +36,7 @@ OPTIONS = (*COMMON, "quantile")
 #: Simulations when the budget does not say.
 SIMULATIONS = 100_000
 #: Simulations of the pilot, which sets scales and predicts the acceptance; its part of the budget where summaries are learned from it.
-PILOT, LEARNING = 2_048, 0.1
+PILOT, LEARNING, MOST = 2_048, 0.1, 20_000
 #: Exact hits that the decision table asks for.
 HITS = 1_000
 #: Exact matching is used, rather than a tolerance, when the pilot predicts this many hits.
@@ -303,7 +303,7 @@ class RejectionSolver:
     def _fitted(self, seen: list[Seen], simulations: int, fixed, nodes) -> list[_Observation]:
         """How each observation is compared, from a pilot."""
         query = self.query
-        n = min(max(PILOT, int(LEARNING * simulations)), simulations)
+        n = min(max(PILOT, min(int(LEARNING * simulations), MOST)), simulations)
         pilot = forward(query.mechanism, n, (query.seed, PILOT_BATCH), fixed=fixed, only=nodes)
         ok = ~pilot.failed
         if not bool(ok.any()):
@@ -342,10 +342,9 @@ class RejectionSolver:
                 continue
             statistics = one.comparison.statistics(cells)
             distances = one.comparison.distance(statistics)
-            far = torch.full_like(distances, torch.inf)
-            distances = torch.where(valid, distances, far)
+            distances = distances.masked_fill(~valid, torch.inf)
             if self._tolerance is not None:
-                distances = torch.where(distances <= self._tolerance, distances, far)
+                distances = distances.masked_fill(distances > self._tolerance, torch.inf)
             one.kept.add_nearest({**drawn, _COMPARED: statistics}, distances, most)
 
     def _answer(

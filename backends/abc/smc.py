@@ -46,7 +46,7 @@ HITS, LARGEST = 0.3, 8
 #: Draws that are remembered, in populations: those that another distance may bring nearer.
 REMEMBERED = 5
 #: Centres of a proposal.
-CENTRES = 256
+CENTRES = 128
 
 
 def judge(query: Query, budget: Budget) -> Verdict:

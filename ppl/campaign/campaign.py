@@ -14,7 +14,7 @@ from ..mechanism import Batch, Calls, Mechanism, forward
 __all__ = ["Campaign", "batch_size", "batches"]
 
 #: A batch holds at most about this many numbers, so that memory does not grow with the number of simulations.
-CELLS, LARGEST = 2**23, 2**17
+CELLS, LARGEST = 2**23, 2**15
 #: A campaign of simulators that are called singly has about so many batches, of sizes within these bounds.
 BATCHES, SMALL, LARGE = 64, 16, 1024
 #: One whose bodies take whole batches has so many, since the last is simulated whole; and no smaller ones.
