@@ -20,10 +20,10 @@ from ppl.errors import BackendError, QueryError
 from ppl.mechanism import Data
 from ppl.posterior import Certificate, Chains, Draws
 
-from .accepted import EXPLICIT, FORCED, domains, explicit
+from .accepted import domains
 from .comparison import OPTIONS as COMMON
 from .comparison import checked
-from .moves import Moves, Unmovable
+from .moves import SIMULATIONS, Moves, verdict
 from .pilot import Simulator
 
 __all__ = ["OPTIONS", "McmcSolver", "judge", "prepare"]
@@ -31,7 +31,6 @@ __all__ = ["OPTIONS", "McmcSolver", "judge", "prepare"]
 #: What `ppl.Method("abc-mcmc", …)` takes, besides what all engines of this package take but for `adjust` and `kernel`: the number of chains, and the share of
 #: the pilot within the tolerance, where none is given.
 OPTIONS = (*(o for o in COMMON if o not in ("adjust", "kernel")), "chains", "quantile")
-SIMULATIONS = 100_000
 CHAINS, QUANTILE = 64, 0.01
 #: The share of each chain that is left out, and the smallest and largest share of steps that are accepted before steps change.
 WARM_UP, ACCEPTED = 0.3, (0.1, 0.4)
@@ -43,29 +42,12 @@ def judge(query: Query, budget: Budget) -> Verdict:
     """Able when there is something to compare and every parameter has a prior density; never chosen by itself."""
     checked(query)
     _numbers(query)
-    simulations = budget.simulations or SIMULATIONS
-    if not query.evidence:
-        return Verdict("abc-mcmc", False, 6, "there is no data to compare with")
-    try:
-        moves = Moves(query)
-    except Unmovable as error:
-        remedy = "method='rejection' only samples it."
-        return Verdict("abc-mcmc", False, 6, str(error), remedy=remedy)
-    return Verdict(
+    return verdict(
         "abc-mcmc",
-        True,
-        6,
-        EXPLICIT
-        if explicit(query)
-        else "chains that compare simulations stay at one tolerance and their draws depend on each other",
-        fits=False,
-        guarantee="dependent draws of an approximate posterior; the tolerance is reported",
-        grade="U",
-        cost={
-            "simulations": simulations,
-            "parameters": moves.coordinates.size + len(moves.domains),
-        },
-        remedy=FORCED,
+        query,
+        budget,
+        "chains that compare simulations stay at one tolerance and their draws depend on each other",
+        "dependent draws of an approximate posterior; the tolerance is reported",
     )
 
 

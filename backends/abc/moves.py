@@ -11,15 +11,54 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ppl.compiler import Query
+from ppl.compiler import Budget, Query, Verdict
 from ppl.mechanism.tables import NotFinite, Tables, TooLarge
 
+from .accepted import EXPLICIT, FORCED, explicit
 from .parameters import Coordinates, Prior
 
-__all__ = ["Moves", "Unmovable"]
+__all__ = ["Moves", "Unmovable", "verdict"]
 
 #: The chance that a finite parameter jumps, where there are others that move, and where it is alone.
 JUMP, ALONE = 0.2, 0.5
+
+
+#: Simulations when the budget does not say.
+SIMULATIONS = 100_000
+
+
+def verdict(method: str, query: Query, budget: Budget, reason: str, guarantee: str) -> Verdict:
+    """That of an engine which moves parameters: able when there is something to compare and every parameter has a prior density; never chosen by itself.
+
+    Args:
+        method: The engine.
+        query: The component.
+        budget: Simulations.
+        reason: Why it is not chosen for opaque models.
+        guarantee: What its draws are.
+    """
+    if not query.evidence:
+        return Verdict(method, False, 6, "there is no data to compare with")
+    try:
+        moves = Moves(query)
+    except Unmovable as error:
+        remedy = "method='rejection' only samples it."
+        return Verdict(method, False, 6, str(error), remedy=remedy)
+    cost = {
+        "simulations": budget.simulations or SIMULATIONS,
+        "parameters": moves.coordinates.size + len(moves.domains),
+    }
+    return Verdict(
+        method,
+        True,
+        6,
+        EXPLICIT if explicit(query) else reason,
+        fits=False,
+        guarantee=guarantee,
+        grade="U",
+        cost=cost,
+        remedy=FORCED,
+    )
 
 
 class Unmovable(Exception):

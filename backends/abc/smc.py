@@ -24,10 +24,10 @@ from ppl.errors import BackendError, QueryError
 from ppl.mechanism import Data
 from ppl.posterior import Draws
 
-from .accepted import EXPLICIT, FORCED, answer, effective, explicit, systematic
+from .accepted import answer, effective, systematic
 from .comparison import OPTIONS as COMMON
 from .comparison import Comparison, checked
-from .moves import Moves, Unmovable
+from .moves import SIMULATIONS, Moves, verdict
 from .pilot import Simulated, Simulator
 
 __all__ = ["OPTIONS", "SmcSolver", "judge", "prepare"]
@@ -35,7 +35,6 @@ __all__ = ["OPTIONS", "SmcSolver", "judge", "prepare"]
 #: What `ppl.Method("abc-smc", …)` takes, besides what all engines of this package take: how many draws are kept, the share
 #: of new draws nearer than the last tolerance below which it stops, and whether distances and summaries are renewed on the way.
 OPTIONS = (*COMMON, "population", "acceptance", "adaptive")
-SIMULATIONS = 100_000
 POPULATION, ACCEPTANCE = 1_000, 0.03
 #: A population that is worth less than this share of its draws grows, up to so many times.
 THIN, GROWTH = 0.3, 4
@@ -53,33 +52,12 @@ def judge(query: Query, budget: Budget) -> Verdict:
     """Able when there is something to compare and every parameter has a prior density; never chosen by itself."""
     checked(query)
     _numbers(query)
-    simulations = budget.simulations or SIMULATIONS
-    if not query.evidence:
-        return Verdict("abc-smc", False, 6, "there is no data to compare with")
-    try:
-        moves = Moves(query)
-    except Unmovable as error:
-        return Verdict(
-            "abc-smc", False, 6, str(error), remedy="method='rejection' only samples it."
-        )
-    reason = (
-        EXPLICIT
-        if explicit(query)
-        else "draws near the data are sought by generations; a tolerance remains, which nothing verifies"
-    )
-    return Verdict(
+    return verdict(
         "abc-smc",
-        True,
-        6,
-        reason,
-        fits=False,
-        guarantee="weighted draws of an approximate posterior; the tolerance is reported",
-        grade="U",
-        cost={
-            "simulations": simulations,
-            "parameters": moves.coordinates.size + len(moves.domains),
-        },
-        remedy=FORCED,
+        query,
+        budget,
+        "draws near the data are sought by generations; a tolerance remains, which nothing verifies",
+        "weighted draws of an approximate posterior; the tolerance is reported",
     )
 
 
