@@ -151,9 +151,10 @@ class Moves:
     ) -> Tensor:
         """The log density of the mixture of steps from equally likely centres, `(n,)`."""
         # Single precision, relative to the middle of the centres: the weights that come of it are right to a thousandth.
-        share = torch.zeros(len(u), len(centres), dtype=torch.float32)
         constant = -math.log(len(centres))
-        if u.shape[1]:
+        if not u.shape[1]:
+            share = torch.zeros(len(u), len(centres), dtype=torch.float32)
+        else:
             inverse, middle = torch.linalg.inv(root), centres.mean(dim=0)
             a, b = (((x - middle) @ inverse.T).to(torch.float32) for x in (u, centres))
             # -|a - b|²/2 = a·b - |a|²/2 - |b|²/2

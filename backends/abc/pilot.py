@@ -72,7 +72,7 @@ class Simulator:
         campaign = Campaign(
             self.query.mechanism,
             (self.query.seed, 91, self._calls),
-            batch_size(self.query.mechanism, n),
+            batch_size(self.query.mechanism, n, parts=2),
             self.nodes,
             {**self.fixed, **(given or {})},
         )

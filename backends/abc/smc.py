@@ -42,7 +42,7 @@ THIN, GROWTH = 0.3, 4
 RENEWED = tuple(range(2, 100, 2))
 #: A generation is large enough that so many draws come nearer, as a share of the population, and at most so many populations.
 HITS, LARGEST = 0.3, 8
-#: Draws that are remembered, in populations: those that another distance may bring nearer.
+#: Draws that are remembered, in populations: those that another distance may bring nearer. Two are enough where the distance stays.
 REMEMBERED = 5
 #: Centres of a proposal.
 CENTRES = 128
@@ -259,7 +259,7 @@ class SmcSolver:
             # Data that are whole numbers tie.
             tied = int((distances[order] <= distances[order[most - 1]]).sum())
             most = min(tied, GROWTH * size)
-        kept = order[: REMEMBERED * size]
+        kept = order[: (REMEMBERED if self._adaptive else 2) * size]
         return pool.only(kept), pool.only(order[:most]), distances[order[:most]]
 
     def _proposal(self, active: _Pool, count: int) -> _Proposal:

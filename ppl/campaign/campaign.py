@@ -108,7 +108,7 @@ def batches(
         number += 1
 
 
-def batch_size(mechanism: Mechanism, n: int, graph: Graph | None = None) -> int:
+def batch_size(mechanism: Mechanism, n: int, graph: Graph | None = None, parts: int = FEW) -> int:
     """Draws in a batch of a campaign of `n`: a power of two.
 
     Simulators that are called singly make small batches, which many workers share and an interruption hardly costs; what takes whole batches makes large ones.
@@ -117,6 +117,7 @@ def batch_size(mechanism: Mechanism, n: int, graph: Graph | None = None) -> int:
         mechanism: How the bodies are called; probed.
         n: How many draws are wanted.
         graph: The whole model, where the mechanism is that of a part: so that asking for fewer nodes changes none of them.
+        parts: Into how many batches work is divided at least, where bodies take whole ones.
     """
     graph = graph or mechanism.graph
     if any(b.rng and not b.vectorized for node in graph.nodes.values() for b in node.bodies):
@@ -127,7 +128,7 @@ def batch_size(mechanism: Mechanism, n: int, graph: Graph | None = None) -> int:
         if node.name in mechanism.facts
     )
     most = min(max(CELLS // max(cells, 1), LEAST), LARGEST)
-    return _between(n, FEW, LEAST, most)
+    return _between(n, parts, LEAST, most)
 
 
 def _between(n: int, parts: int, least: int, most: int) -> int:
