@@ -6,6 +6,8 @@ behind it go elsewhere.
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
 import time
 from contextlib import suppress
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import QueryError
+from ..errors import QueryError, SimulationError
 from ..mechanism import Status
 from .campaign import Campaign
 from .luggage import packed
@@ -24,8 +26,8 @@ __all__ = ["Cluster"]
 
 #: Seconds between two looks at the clock.
 LOOK = 0.2
-#: Seconds that a worker has to come back after it was ended.
-BACK = 8.0
+#: Seconds that a cluster may be without any worker.
+ALONE = 120.0
 
 
 @dataclass
@@ -99,11 +101,22 @@ class Cluster:
         self._running[future] = _Sent(task, mark, time.time())
 
     def done(self) -> list[tuple[Task, list[Sent] | BaseException]]:
-        """Tasks that ended, at least one."""
+        """Tasks that ended, at least one.
+
+        Raises:
+            SimulationError: If the cluster has lost all its workers for good.
+        """
         from distributed import wait
 
         found: list[tuple[Task, list[Sent] | BaseException]] = []
+        since = time.monotonic()
         while not found:
+            if self._client.nthreads():
+                since = time.monotonic()
+            elif time.monotonic() - since > ALONE:
+                raise SimulationError(
+                    f"The cluster has had no worker for {ALONE:g} s; what was committed is kept."
+                )
             with suppress(TimeoutError):
                 wait(list(self._running), timeout=LOOK, return_when="FIRST_COMPLETED")
             found = [self._ended(f) for f in list(self._running) if f.done()]
@@ -145,7 +158,8 @@ class Cluster:
         ]
         future.cancel()
         if busy:
-            self._client.restart_workers(busy, timeout=BACK, raise_for_error=False)
+            # The nanny begins another process. A restart would first ask the worker, which may not answer.
+            self._client.run(_kill, workers=busy, nanny=True, on_error="ignore")
         return lost
 
     def forget(self) -> None:
@@ -159,6 +173,11 @@ class Cluster:
         if self._own:
             self._client.close()
         self._marks.cleanup()
+
+
+def _kill(dask_worker: Any = None) -> None:
+    """Kill the process that this nanny watches."""
+    os.kill(dask_worker.pid, signal.SIGKILL)
 
 
 def _allowed_failures(count: int, dask_scheduler: Any = None) -> int:
