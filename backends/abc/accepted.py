@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from backends.kernels.parameters import Coordinates
 from ppl.compiler import Query
 from ppl.mechanism.tables import NotFinite, Tables, TooLarge
 from ppl.posterior import Certificate, Draws
 
 from .adjust import adjusted
 from .comparison import Comparison
-from .parameters import Coordinates
 
 __all__ = [
     "EXPLICIT",

@@ -123,7 +123,7 @@ class McmcSolver:
         begin = inside[torch.arange(chains) % len(inside)]
         values = {n: v[begin] for n, v in first.values.items()}
         mine = {n: values[n] for n in moves.names}
-        u, codes, cards = all_u[begin], moves.codes(mine), moves.cards(whole)
+        u, codes, cards = all_u[begin], moves.codes(mine), moves.cards
         prior = moves.log_prior(u, mine, simulate.fixed)
         size, taken = 1.0, []
         kept: dict[str, list[Tensor]] = {n: [] for n in query.ask}
@@ -133,7 +133,7 @@ class McmcSolver:
                 cut = True
                 break
             new_u, new_codes = moves.propose(u, codes, size * root, cards, generator)
-            new_values = moves.values(new_u, new_codes, whole)
+            new_values = moves.values(new_u, new_codes)
             new_prior = moves.log_prior(new_u, new_values, simulate.fixed)
             luck = torch.rand(chains, generator=generator, dtype=torch.float64).log()
             # Whoever the prior turns down is not simulated.

@@ -6,18 +6,16 @@ Continuous parameters take a Gaussian step on unbounded scales; finite ones stay
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from backends.kernels.parameters import Parameters, Unmovable
 from ppl.compiler import Budget, Query, Verdict
-from ppl.mechanism.tables import NotFinite, Tables, TooLarge
 
 from .accepted import EXPLICIT, FORCED, explicit
-from .parameters import Coordinates, Prior
 
-__all__ = ["Moves", "Unmovable", "verdict"]
+__all__ = ["Moves", "verdict"]
 
 #: The chance that a finite parameter jumps, where there are others that move, and where it is alone.
 JUMP, ALONE = 0.2, 0.5
@@ -61,12 +59,8 @@ def verdict(method: str, query: Query, budget: Budget, reason: str, guarantee: s
     )
 
 
-class Unmovable(Exception):
-    """Some parameter has no prior density; the reason is the message."""
-
-
-class Moves:
-    """The random nodes that the asked ones are, or are made of.
+class Moves(Parameters):
+    """The parameters of the asked nodes, and how they step.
 
     Args:
         query: The component.
@@ -76,55 +70,8 @@ class Moves:
     """
 
     def __init__(self, query: Query):
-        graph, facts = query.graph, query.mechanism.facts
-        above = graph.ancestors_of(query.ask) | set(query.ask)
-        free = [n for n in graph.nodes if n in above and n in query.free]
-        self.names = [n for n in free if facts[n].kind != "deterministic"]
-        for name in self.names:
-            if facts[name].kind != "explicit":
-                raise Unmovable(f"the prior of '{name}' can only be sampled, so it cannot be moved")
-            if name in query.partial:
-                raise Unmovable(f"'{name}' is observed in part")
-        self.coordinates = Coordinates(query.mechanism, self.names)
-        self.prior = Prior(query.mechanism, self.names)
-        tables = Tables(query.mechanism)
-        self.domains: dict[str, Tensor] = {}
-        for name in self.names:
-            if facts[name].discrete:
-                try:
-                    self.domains[name] = tables.domain(name)
-                except (NotFinite, TooLarge) as error:
-                    raise Unmovable(f"'{name}' is discrete and cannot be listed") from error
-                if self.domains[name].dim() > 1:
-                    raise Unmovable(f"'{name}' is a discrete vector")
+        super().__init__(query)
         self.jump = JUMP if self.coordinates.size else ALONE
-
-    def codes(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Positions of the finite nodes in their domains, `(n, members)`."""
-        parts = [
-            torch.searchsorted(self.domains[n].sort().values, values[n].contiguous()).reshape(
-                (len(values[n]), -1)
-            )
-            for n in self.domains
-        ]
-        rows = max((len(v) for v in values.values()), default=0)
-        return torch.cat(parts, dim=1) if parts else torch.zeros(rows, 0, dtype=torch.long)
-
-    def values(self, u: Tensor, codes: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Values of the moved nodes; `like` tells the shapes of the finite ones."""
-        found, start = self.coordinates.split(u), 0
-        for name, domain in self.domains.items():
-            shape = like[name].shape[1:]
-            stop = start + shape.numel()
-            found[name] = domain.sort().values[codes[:, start:stop]].reshape((len(codes), *shape))
-            start = stop
-        return found
-
-    def log_prior(
-        self, u: Tensor, values: Mapping[str, Tensor], fixed: Mapping[str, Tensor]
-    ) -> Tensor:
-        """The prior's log density on unbounded scales, `(n,)`."""
-        return self.prior.log_prob(values, fixed) + self.coordinates.stretch(u)
 
     def propose(
         self, u: Tensor, codes: Tensor, root: Tensor, cards: Tensor, generator: torch.Generator
@@ -134,11 +81,6 @@ class Moves:
         other = (torch.rand(codes.shape, generator=generator) * cards).long()
         jumps = torch.rand(codes.shape, generator=generator) < self.jump
         return u + noise @ root.T, torch.where(jumps, other, codes)
-
-    def cards(self, like: Mapping[str, Tensor]) -> Tensor:
-        """How many values each finite member has."""
-        sizes = [[len(d)] * like[n].shape[1:].numel() for n, d in self.domains.items()]
-        return torch.tensor([s for part in sizes for s in part], dtype=torch.float64)
 
     def log_kernel(
         self,

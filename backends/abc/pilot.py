@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from backends.kernels.parameters import Coordinates
 from ppl.campaign import Campaign, Progress, Running, Workers, batch_size, drive, hired
 from ppl.compiler import Query
 from ppl.errors import BackendError
 from ppl.mechanism import Data
 
 from .comparison import Comparison, Seen
-from .parameters import Coordinates
 
 __all__ = ["Simulated", "Simulator"]
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from backends.kernels.parameters import Coordinates
 from ppl.campaign import Progress, opened
 from ppl.compiler import Budget, Query, Verdict
 from ppl.errors import BackendError, QueryError
@@ -27,7 +28,6 @@ from .accepted import EXPLICIT, FORCED, answer, discrete, domains
 from .comparison import OPTIONS as COMMON
 from .comparison import Comparison, Seen, checked
 from .distance import scales
-from .parameters import Coordinates
 
 __all__ = ["OPTIONS", "RejectionSolver", "judge", "prepare"]
 

@@ -273,8 +273,7 @@ class SmcSolver:
         """New draws, simulated once each; the pool learns that they might have been its own."""
         generator = torch.Generator().manual_seed(self.query.seed * 1_000_003 + generation)
         proposal = proposals[-1]
-        like = {n: pool.values[n] for n in self.moves.names}
-        cards = self.moves.cards(like)
+        cards = self.moves.cards
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         found = 0
         # Proposals outside the prior are drawn again: they cost nothing.
@@ -283,7 +282,7 @@ class SmcSolver:
             u, codes = self.moves.propose(
                 proposal.u[rows], proposal.codes[rows], proposal.root, cards, generator
             )
-            prior = self.moves.log_prior(u, self.moves.values(u, codes, like), simulate.fixed)
+            prior = self.moves.log_prior(u, self.moves.values(u, codes), simulate.fixed)
             inside = prior > -torch.inf
             parts.append((u[inside], codes[inside], prior[inside]))
             found += int(inside.sum())
@@ -292,7 +291,7 @@ class SmcSolver:
         u, codes, prior = (torch.cat(p)[: proposal.count] for p in zip(*parts, strict=True))
         if not len(u):
             raise BackendError("abc-smc: every proposal lies outside the prior.")
-        made = simulate(len(u), self.moves.values(u, codes, like))
+        made = simulate(len(u), self.moves.values(u, codes))
         u, codes, prior = u[made.rows], codes[made.rows], prior[made.rows]
         size = torch.tensor(float(simulate.first), dtype=torch.float64)
         mixture = prior + size.log()

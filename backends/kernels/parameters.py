@@ -13,11 +13,89 @@ import torch
 from torch import Tensor
 from torch.distributions import biject_to
 
+from ppl.compiler import Query
 from ppl.mechanism import Mechanism, forward
 from ppl.mechanism.joint import log_density
 from ppl.mechanism.laws import fixed_support
+from ppl.mechanism.tables import NotFinite, Tables, TooLarge
 
-__all__ = ["Coordinates", "Prior"]
+__all__ = ["Coordinates", "Parameters", "Prior", "Unmovable"]
+
+
+class Unmovable(Exception):
+    """Some parameter has no prior density; the reason is the message."""
+
+
+class Parameters:
+    """The random nodes that a sampler moves, as coordinates and codes, with the density of their prior.
+
+    Args:
+        query: The component.
+        names: The random nodes; by default those that the asked ones are, or are made of.
+
+    Raises:
+        Unmovable: If one is a simulator, or counts without end.
+    """
+
+    def __init__(self, query: Query, names: Sequence[str] | None = None):
+        graph, facts = query.graph, query.mechanism.facts
+        wanted = query.ask if names is None else tuple(names)
+        above = graph.ancestors_of(wanted) | set(wanted)
+        free = [n for n in graph.nodes if n in above and n in query.free]
+        self.names = [n for n in free if facts[n].kind != "deterministic"]
+        for name in self.names:
+            if facts[name].kind != "explicit":
+                raise Unmovable(f"the prior of '{name}' can only be sampled, so it cannot be moved")
+            if name in query.partial:
+                raise Unmovable(f"'{name}' is observed in part")
+        self.coordinates = Coordinates(query.mechanism, self.names)
+        self.prior = Prior(query.mechanism, self.names)
+        tables = Tables(query.mechanism)
+        self.domains: dict[str, Tensor] = {}
+        for name in self.names:
+            if facts[name].discrete:
+                try:
+                    self.domains[name] = tables.domain(name)
+                except (NotFinite, TooLarge) as error:
+                    raise Unmovable(f"'{name}' is discrete and cannot be listed") from error
+                if self.domains[name].dim() > 1:
+                    raise Unmovable(f"'{name}' is a discrete vector")
+        #: The shape of one draw of each, plates included.
+        self.shapes = {n: _shape(query.mechanism, n) for n in self.names}
+
+    def codes(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Positions of the finite nodes in their domains, `(n, members)`."""
+        parts = [
+            torch.searchsorted(self.domains[n].sort().values, values[n].contiguous()).reshape(
+                (len(values[n]), -1)
+            )
+            for n in self.domains
+        ]
+        rows = max((len(v) for v in values.values()), default=0)
+        return torch.cat(parts, dim=1) if parts else torch.zeros(rows, 0, dtype=torch.long)
+
+    def values(self, u: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        """Values of the moved nodes, `(n, *plates, *event)`."""
+        found, start = self.coordinates.split(u), 0
+        for name, domain in self.domains.items():
+            stop = start + prod(self.shapes[name])
+            found[name] = (
+                domain.sort().values[codes[:, start:stop]].reshape((len(codes), *self.shapes[name]))
+            )
+            start = stop
+        return found
+
+    def log_prior(
+        self, u: Tensor, values: Mapping[str, Tensor], fixed: Mapping[str, Tensor]
+    ) -> Tensor:
+        """The prior's log density on unbounded scales, `(n,)`."""
+        return self.prior.log_prob(values, fixed) + self.coordinates.stretch(u)
+
+    @property
+    def cards(self) -> Tensor:
+        """How many values each finite member has, `(members,)`."""
+        sizes = [[len(d)] * prod(self.shapes[n]) for n, d in self.domains.items()]
+        return torch.tensor([s for part in sizes for s in part], dtype=torch.float64)
 
 
 class Coordinates:
