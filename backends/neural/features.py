@@ -1,4 +1,8 @@
-"""Features: observed nodes as one vector of standardised numbers, categories as indicators."""
+"""Features: nodes as standardised numbers that a net is conditioned on, categories as indicators.
+
+Bounded parameters are taken as they are, one-sided ones by their logarithm; heavy tails are drawn together. Columns that never vary are left out, and
+of columns that are copies of one another one stays.
+"""
 
 from __future__ import annotations
 
@@ -9,63 +13,189 @@ import torch
 from torch import Tensor
 
 from ppl.compiler import Query
+from ppl.mechanism.laws import fixed_support
 
-__all__ = ["Features"]
+from .members import aligned, facts_of, find, members
+from .variables import heavy
+
+__all__ = ["Column", "Features"]
 
 #: Categories with more values than this stay numbers.
 MOST_INDICATORS = 32
+#: The index of a plate's member is a name of its own among the columns.
+INDEX = "index of "
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """How one node becomes columns.
+
+    Args:
+        name: The node.
+        categories: The number of its values, where they become indicators; 0 for numbers.
+        low, high: A bound on one side only, whose distance is taken by its logarithm.
+        squash: Middle and width of heavy-tailed values.
+    """
+
+    name: str
+    categories: int = 0
+    low: float | None = None
+    high: float | None = None
+    squash: tuple[float, float] | None = None
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """`(draws, members, columns)` of values `(draws, members, entries)`."""
+        if self.categories:
+            value = torch.nn.functional.one_hot(
+                value.to(torch.int64).clamp(0, self.categories - 1), self.categories
+            ).flatten(2)
+        value = value.to(torch.float64)
+        if self.low is not None:
+            value = (value - self.low).clamp(min=1e-300).log()
+        elif self.high is not None:
+            value = (self.high - value).clamp(min=1e-300).log()
+        if self.squash is not None:
+            value = torch.asinh((value - self.squash[0]) / self.squash[1])
+        return value
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """How observations become vectors.
+    """Nodes as rows of features for each member of a plate.
 
     Args:
-        names: The observed nodes, in order.
-        categories: The number of values of the nodes that become indicators.
-        mean: Of every feature over the simulations, `(features,)`.
-        scale: Standard deviation of every feature; 1 for constants.
+        columns: The nodes, in order.
+        plate: The plate over whose members rows run, or `None`.
+        kept: Which of the raw columns are features, `(features,)`.
+        mean: Of every feature, `(features,)`.
+        scale: Standard deviation of every feature.
+        low, high: The range that was simulated, standardised, `(features,)`.
+        labels: The node of every feature.
     """
 
-    names: tuple[str, ...]
-    categories: Mapping[str, int]
+    columns: tuple[Column, ...]
+    plate: str | None
+    kept: Tensor
     mean: Tensor
     scale: Tensor
+    low: Tensor
+    high: Tensor
+    labels: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """How many features there are."""
+        return len(self.kept)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The nodes."""
+        return tuple(c.name for c in self.columns)
 
     @classmethod
-    def fit(cls, query: Query, names: Sequence[str], values: Mapping[str, Tensor]) -> Features:
-        """Learn the scale from simulations, `(draws, *plates, *event)` each."""
-        categories = {}
-        for name in names:
-            facts = query.mechanism.facts[name]
-            top = int(values[name].max()) + 1 if facts.discrete else 0
-            if facts.family == "Categorical" and top <= MOST_INDICATORS:
-                categories[name] = top
-        raw = _raw(names, categories, values)
-        scale = raw.std(dim=0)
+    def fit(
+        cls,
+        query: Query,
+        names: Sequence[str],
+        values: Mapping[str, Tensor],
+        plate: str | None = None,
+        indexed: bool = False,
+    ) -> Features:
+        """Learn the columns from simulations.
+
+        Args:
+            names: The nodes.
+            values: `(draws or 1, *plates, *event)` by node.
+            plate: The plate over whose members rows run.
+            indexed: Whether the number of the member is a feature too.
+        """
+        columns = [_column(query, name, values[name]) for name in names]
+        if indexed and plate is not None:
+            size = query.sizes[plate]
+            columns.append(Column(INDEX + plate, size if size <= MOST_INDICATORS else 0))
+        raw, labels = _raw(query, columns, values, plate)
+        flat = raw.flatten(0, 1)
+        mean, spread = flat.mean(dim=0), flat.std(dim=0) if len(flat) > 1 else flat[0] * 0
+        least = 1e-9 * flat.abs().amax(dim=0).clamp(min=1e-9) if len(flat) else spread
+        kept = _distinct(flat, mean, spread, (spread > least).nonzero()[:, 0])
+        z = (flat[:, kept] - mean[kept]) / spread[kept]
+        edges = (z.amin(dim=0), z.amax(dim=0)) if len(kept) else (mean[kept], mean[kept])
         return cls(
-            tuple(names),
-            categories,
-            raw.mean(dim=0),
-            torch.where(scale > 0, scale, torch.ones_like(scale)),
+            tuple(columns),
+            plate,
+            kept,
+            mean[kept],
+            spread[kept],
+            *edges,
+            tuple(labels[int(k)] for k in kept),
         )
 
-    def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
-        """`(draws, features)`, float32."""
-        return ((_raw(self.names, self.categories, values) - self.mean) / self.scale).to(
-            torch.float32
-        )
+    def __call__(self, query: Query, values: Mapping[str, Tensor]) -> Tensor:
+        """`(draws, members or 1, features)`, single precision."""
+        raw, _ = _raw(query, self.columns, values, self.plate)
+        return ((raw[..., self.kept] - self.mean) / self.scale).to(torch.float32)
+
+    def outside(self, rows: Tensor) -> tuple[float, list[str]]:
+        """How far rows `(members, features)` lie outside what was simulated, in standard deviations, and the nodes that do, the most extreme first."""
+        if not self.size:
+            return 0.0, []
+        away = torch.maximum(self.low - rows, rows - self.high).amax(dim=0).clamp(min=0)
+        order = away.argsort(descending=True)
+        names = [self.labels[int(i)] for i in order if float(away[i]) > 0]
+        return float(away.max()), list(dict.fromkeys(names))
 
 
 def _raw(
-    names: Sequence[str], categories: Mapping[str, int], values: Mapping[str, Tensor]
-) -> Tensor:
-    parts = []
-    for name in names:
-        value = values[name]
-        if name in categories:
-            value = torch.nn.functional.one_hot(
-                value.clamp(0, categories[name] - 1), categories[name]
-            )
-        parts.append(value.reshape((len(value), -1)).to(torch.float64))
-    return torch.cat(parts, dim=1)
+    query: Query, columns: Sequence[Column], values: Mapping[str, Tensor], plate: str | None
+) -> tuple[Tensor, list[str]]:
+    count, parts, labels = members(query, plate), [], []
+    for column in columns:
+        if column.name.startswith(INDEX):
+            part = column(torch.arange(count).reshape((1, count, 1)))
+        else:
+            part = column(aligned(query, column.name, values[column.name], plate))
+        parts.append(part)
+        labels += [column.name] * part.shape[2]
+    draws = max((len(p) for p in parts), default=1)
+    # Where nothing differs from member to member the axis stays 1, and nets are evaluated once for all of them.
+    count = max((p.shape[1] for p in parts), default=1)
+    parts = [p.expand((draws, count, p.shape[2])) for p in parts]
+    return (
+        torch.cat(parts, dim=2) if parts else torch.zeros(draws, 1, 0, dtype=torch.float64),
+        labels,
+    )
+
+
+def _column(query: Query, name: str, value: Tensor) -> Column:
+    facts, node = facts_of(query, name), find(query, name)
+    whole = not value.is_floating_point()
+    if whole:
+        top = int(value.max()) + 1
+        nominal = facts.family == "Categorical" and int(value.min()) >= 0
+        if nominal and 2 < top <= MOST_INDICATORS:
+            return Column(name, categories=top)
+    support = node.support if node.support is not None else facts.support
+    explicit = facts.kind == "explicit" and name in query.graph and not whole
+    low = high = None
+    if explicit and support is not None and fixed_support(query.mechanism, name):
+        bounds = [_bound(support, k) for k in ("lower_bound", "upper_bound")]
+        if None in bounds:
+            low, high = bounds
+    plain = Column(name, low=low, high=high)
+    return Column(name, low=low, high=high, squash=heavy(plain(value.reshape((1, 1, -1)))))
+
+
+def _bound(support, key: str) -> float | None:
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    bound = getattr(support, key, None)
+    return None if bound is None else float(torch.as_tensor(bound).reshape(-1)[0])
+
+
+def _distinct(flat: Tensor, mean: Tensor, spread: Tensor, kept: Tensor) -> Tensor:
+    """Columns without copies of earlier ones."""
+    z = ((flat[:1000, kept] - mean[kept]) / spread[kept]).T.contiguous().numpy()
+    first: dict[bytes, int] = {}
+    for place, column in enumerate(z):
+        first.setdefault(column.tobytes(), place)
+    return kept[list(first.values())]

@@ -20,10 +20,17 @@ class Progress:
         draws: How many there will be.
         shown: Whether to show it; `None` for terminals only.
         title: What is being done.
+        unit: Of what is counted.
     """
 
-    def __init__(self, draws: int, shown: bool | None = None, title: str = "simulating"):
-        self._draws, self._shown, self._title = draws, shown, title
+    def __init__(
+        self,
+        draws: int,
+        shown: bool | None = None,
+        title: str = "simulating",
+        unit: str = " draws",
+    ):
+        self._draws, self._shown, self._title, self._unit = draws, shown, title, unit
         self._bar: Any = None
         self._failed = 0
         self._told: dict[str, str] = {}
@@ -35,7 +42,7 @@ class Progress:
             self._bar = tqdm(
                 total=self._draws,
                 desc=self._title,
-                unit=" draws",
+                unit=self._unit,
                 unit_scale=True,
                 delay=0.0 if self._shown else DELAY,
                 dynamic_ncols=True,
@@ -54,6 +61,12 @@ class Progress:
         if self._failed:
             self.tell(failed=f"{self._failed:,}")
         self._bar.update(draws)
+
+    def step(self, steps: int, **words: str) -> None:
+        """So many more of what is no draw, and what stands at the end of the bar."""
+        if self._bar is not None:
+            self.tell(**words)
+            self._bar.update(steps)
 
     def tell(self, **words: str) -> None:
         """What stands at the end of the bar: acceptance, tolerance."""

@@ -303,7 +303,6 @@ class Plan:
             f"  {v.method}: {v.reason}." + (f" {v.remedy}" if v.remedy else "")
             for v in route.verdicts
         ]
-        rows += [f"  {text}" for text in _absent(route.query)]
         return "\n".join(rows)
 
     # -- looking ---------------------------------------------------------------------------------
@@ -456,21 +455,7 @@ class Plan:
             named = ", ".join(w.method for w in group)
             numbers = ", ".join(dict.fromkeys(str(w.row) for w in group))
             rows.append(f"      row{'s' if ',' in numbers else ''} {numbers} {named}: {text}")
-        rows += [f"      {text}" for text in _absent(route.query)]
         return rows
-
-
-def _absent(query: Query) -> list[str]:
-    """The rows of the decision table that engines not yet built would serve."""
-    kinds = {query.mechanism.facts[n].kind for n in (*query.free, *query.evidence)}
-    finite = all(query.mechanism.facts[n].finite or query.graph[n].determined for n in query.free)
-    if finite and "opaque" not in kinds:
-        return []
-    return [
-        f"row {row} {name}: for {when}; no engine in this version"
-        for name, row, when in registry.ABSENT
-        if ("opaque" not in kinds) == (row < 6)
-    ]
 
 
 def _count(n: int | float) -> str:

@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from ..errors import QueryError, closest
 from .protocol import Backend
 
-__all__ = ["ABSENT", "backend", "methods", "ranked"]
+__all__ = ["backend", "methods", "ranked"]
 
 OURS = {
     "exact": "backends.exact.backend",
@@ -25,11 +25,13 @@ OURS = {
     "rejection": "backends.abc.rejection",
     "abc-smc": "backends.abc.smc",
     "abc-mcmc": "backends.abc.mcmc",
+    "nle": "backends.neural.nle",
+    "snl": "backends.neural.snl",
     "npe": "backends.neural.npe",
+    "apt": "backends.neural.apt",
+    "nre": "backends.neural.nre",
+    "snre": "backends.neural.snre",
 }
-
-#: Rows of the decision table whose engines are not built yet: method, row, when it would serve.
-ABSENT = (("nle", 7, "simulators with at most ten data dimensions an item"),)
 
 
 @cache
@@ -62,9 +64,4 @@ def backend(method: str) -> Backend:
         module, _, attribute = _others()[method].partition(":")
         loaded = import_module(module)
         return getattr(loaded, attribute) if attribute else loaded  # type: ignore[return-value]
-    absent = [name for name, _, _ in ABSENT]
-    if method in absent:
-        raise QueryError(
-            f"method='{method}' has no engine in this version. There are: {', '.join(methods())}."
-        )
     raise QueryError(f"There is no method '{method}'.{closest(method, methods())}")

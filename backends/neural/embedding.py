@@ -1,0 +1,224 @@
+"""Embeddings: what a net sees of the data, by the shape that the graph gives them.
+
+Plain nodes are columns. A plate of exchangeable members is a set: every member goes through one net, and what comes out is averaged, with the number of
+members beside it, so that sets of any size look alike. An ordered plate is a series, for a convolution. A node may have a net of the user's own.
+
+References:
+    | Deep sets (Zaheer et al., 2017)
+    | Mining for Dark Matter Substructure (Brehmer et al., 2019): sets of observations in simulation-based inference
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ppl.compiler import Query
+from ppl.errors import QueryError
+
+from .densities import mlp
+from .features import Features
+from .members import axes_of, members, present_members
+
+__all__ = ["Embedding", "Groups"]
+
+#: A plate with so many numbers or fewer is plain columns: nothing is gained by pooling them.
+FEW = 6
+#: A series of so many numbers or fewer is plain columns.
+SHORT = 32
+#: The length of what a set or a series becomes.
+WIDTH = 32
+
+
+class Groups:
+    """The observed nodes, by the kind of net that sees them.
+
+    Args:
+        query: The component.
+        names: The observed nodes, or their summaries.
+        values: Simulations of them, `(draws, *plates, *event)`.
+        own: The user's nets by node.
+        masked: Nodes of which cells may be missing.
+    """
+
+    def __init__(
+        self,
+        query: Query,
+        names: Sequence[str],
+        values: Mapping[str, Tensor],
+        own: Mapping[str, nn.Module] | None = None,
+        masked: frozenset[str] = frozenset(),
+    ):
+        self.query, self.names = query, tuple(names)
+        self.own = {n: net for n, net in (own or {}).items() if n in names}
+        plain, plates = [], {}  # type: ignore[var-annotated]
+        for name in names:
+            if name in self.own:
+                continue
+            plate = _pooled(query, name, values[name], name in masked)
+            if plate is None:
+                plain.append(name)
+            else:
+                plates.setdefault(plate, []).append(name)
+        self.plain = Features.fit(query, plain, values)
+        self.sets: dict[str, Features] = {}
+        for plate, inside in plates.items():
+            inputs = _inputs(query, inside, plate)
+            known = {**values, **{n: query.mechanism.data.inputs[n] for n in inputs}}
+            self.sets[plate] = Features.fit(
+                query, [*inside, *inputs], known, plate, _indexed(query, inside, plate)
+            )
+        self.masked = masked
+
+    def rows(
+        self, values: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
+    ) -> list[Tensor]:
+        """What `Embedding` takes, each with a leading axis of draws: plain features, sets with their masks, raw values of nodes with nets of their own."""
+        draws = max(len(values[n]) for n in self.names)
+        found = [self.plain(self.query, values)[:, 0].expand((draws, -1))]
+        for plate, features in self.sets.items():
+            known = {**values, **self.query.mechanism.data.inputs}
+            part = features(self.query, known)
+            found.append(part.expand((draws, *part.shape[1:])))
+            names = tuple(n for n in features.names if n in values)
+            here = present_members(self.query, names, present or {}, plate)
+            found.append(here.expand((draws, part.shape[1])).to(torch.float32))
+        for name in self.own:
+            found.append(values[name].expand((draws, *values[name].shape[1:])).to(torch.float32))
+        return found
+
+    def outside(self, rows: Sequence[Tensor], i: int) -> tuple[float, list[str]]:
+        """How far observation `i` lies outside what was simulated, in standard deviations, and the nodes, the most extreme first."""
+        parts = [self.plain.outside(rows[0][i : i + 1])]
+        for k, features in enumerate(self.sets.values()):
+            there = rows[2 + 2 * k][i] > 0
+            if bool(there.any()):
+                parts.append(features.outside(rows[1 + 2 * k][i][there]))
+        parts.sort(key=lambda p: -p[0])
+        return parts[0][0], list(dict.fromkeys(n for _, names in parts for n in names))
+
+
+class Embedding(nn.Module):
+    """Rows of data as one vector, `(draws, size)`.
+
+    Args:
+        groups: The nodes by kind.
+        sample: Rows of a few simulations, from which the length of the user's nets is read.
+
+    Raises:
+        QueryError: If a net of the user's fails, or does not return one vector a draw.
+    """
+
+    def __init__(self, groups: Groups, sample: Sequence[Tensor]):
+        super().__init__()
+        self.size = groups.plain.size
+        self.sets = nn.ModuleList()
+        for plate, features in groups.sets.items():
+            net = _Series if groups.query.graph.plates[plate].ordered else _Set
+            self.sets.append(net(features.size))
+            self.size += WIDTH + (1 if net is _Set else 0)
+        self.own = nn.ModuleList(groups.own.values())
+        begin = 1 + 2 * len(self.sets)
+        for (name, net), raw in zip(groups.own.items(), sample[begin:], strict=True):
+            try:
+                with torch.no_grad():
+                    out = net(raw[:2])
+            except Exception as error:
+                raise QueryError(
+                    f"embed['{name}'] fails on a batch of shape {tuple(raw[:2].shape)}: {error}"
+                ) from error
+            if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != len(raw[:2]):
+                shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+                raise QueryError(
+                    f"embed['{name}'] must return one vector a draw, (draws, numbers); for {tuple(raw[:2].shape)} it returned {shape}."
+                )
+            self.size += out.shape[1]
+
+    def forward(self, rows: Sequence[Tensor]) -> Tensor:
+        parts = [rows[0]]
+        for k, net in enumerate(self.sets):
+            parts.append(net(rows[1 + 2 * k], rows[2 + 2 * k]))
+        begin = 1 + 2 * len(self.sets)
+        parts += [net(raw) for net, raw in zip(self.own, rows[begin:], strict=True)]
+        return torch.cat(parts, dim=-1)
+
+
+class _Set(nn.Module):
+    """Exchangeable members: the mean of what a net makes of each, and how many there are."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.each = mlp(features, WIDTH, 64, 2)
+        # A mean of standardised features is a statistic by itself.
+        self.all = mlp(WIDTH + features + 1, WIDTH, 64, 1)
+
+    def forward(self, members: Tensor, there: Tensor) -> Tensor:
+        weight = there.unsqueeze(-1)
+        count = weight.sum(dim=-2).clamp(min=1.0)
+        pooled = (self.each(members) * weight).sum(dim=-2) / count
+        plain = (members * weight).sum(dim=-2) / count
+        # The spread of an average falls with the root of the count.
+        size = count.log()
+        return torch.cat([self.all(torch.cat([pooled, plain, size], dim=-1)), size], dim=-1)
+
+
+class _Series(nn.Module):
+    """Members in order: convolutions of growing reach, averaged over the series, beside its last state."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.steps = nn.Sequential(
+            nn.Conv1d(features + 1, WIDTH, 5, padding=2),
+            nn.SiLU(),
+            nn.Conv1d(WIDTH, WIDTH, 5, stride=2, padding=2),
+            nn.SiLU(),
+            nn.Conv1d(WIDTH, WIDTH, 5, stride=2, padding=2),
+            nn.SiLU(),
+        )
+        self.all = nn.Linear(2 * WIDTH, WIDTH)
+
+    def forward(self, members: Tensor, there: Tensor) -> Tensor:
+        weight = there.unsqueeze(-1)
+        inside = torch.cat([members * weight, weight], dim=-1).movedim(-1, -2)
+        out = self.steps(inside)
+        return self.all(torch.cat([out.mean(dim=-1), out[..., -1]], dim=-1))
+
+
+def _pooled(query: Query, name: str, value: Tensor, masked: bool) -> str | None:
+    """The plate over which a node's values are pooled, or `None` for plain columns."""
+    axes = axes_of(query, name)
+    if not axes:
+        return None
+    # The plate with most members.
+    plate = max(axes, key=lambda p: members(query, p))
+    numbers = value[0].numel()
+    if query.graph.plates[plate].ordered:
+        return plate if masked or numbers > SHORT else None
+    return plate if masked or numbers > FEW else None
+
+
+def _inputs(query: Query, names: Sequence[str], plate: str) -> list[str]:
+    """The known inputs that differ from member to member, above some nodes."""
+    above = query.graph.ancestors_of([n for n in names if n in query.graph])
+    pointed = {plate, *query.graph.plates[plate].of}
+    return [
+        n
+        for n in query.graph.nodes
+        if n in above and query.graph[n].is_input and pointed & set(axes_of(query, n))
+    ]
+
+
+def _indexed(query: Query, names: Sequence[str], plate: str) -> bool:
+    """Whether some body above these nodes looks at the member's number, so that members are not exchangeable."""
+    if query.graph.plates[plate].of:
+        return True
+    above = query.graph.ancestors_of([n for n in names if n in query.graph]) | set(names)
+    return any(
+        edge.kind == "index" and edge.source == plate
+        for n in above
+        if n in query.graph
+        for body in query.graph[n].bodies
+        for edge in body.parents
+    )

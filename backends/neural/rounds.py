@@ -1,0 +1,109 @@
+"""Rounds: for one observation, parameters are proposed from the posterior that the rounds before found, so that simulations are made where it matters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ppl.compiler import Budget, Query, Verdict
+from ppl.errors import QueryError
+from ppl.mechanism import Data
+from ppl.posterior import Answer
+
+from .simulations import SIMULATIONS
+from .verdicts import cannot, dear
+
+__all__ = ["OneObservation", "after_first", "rounds", "sequential"]
+
+#: Rounds when the user does not say, and simulations in one at least.
+ROUNDS, LEAST = 10, 100
+
+
+def sequential(found: Verdict, query: Query, budget: Budget, amortised: str) -> Verdict:
+    """The verdict of a method in rounds, from that of its amortised form: it fits where there is one observation and simulations are dear."""
+    if query.observation is None or query.observation.datasets != 1:
+        return cannot(
+            found.method,
+            found.row,
+            "rounds close in on one observation, and the plan is made before it is known",
+            f"method='{amortised}' is prepared for all; ppl.infer(model, observation) is for one.",
+        )
+    _number(query, found.method)
+    if not found.able:
+        return found
+    few = dear(query, budget)
+    text = found.reason
+    if found.fits and not few:
+        text = (
+            f"{text}; simulations are not dear, and {amortised} answers for other observations too"
+        )
+    guarantee = f"{found.guarantee.replace(', for any observation', '')}; for this observation only"
+    return replace(found, fits=found.fits and few, reason=text, guarantee=guarantee)
+
+
+def _number(query: Query, method: str) -> int:
+    chosen = query.options.get("rounds", ROUNDS)
+    if isinstance(chosen, bool) or not isinstance(chosen, int) or not 1 <= chosen <= 1000:
+        raise QueryError(f"{method}: rounds={chosen!r}: a whole number from 1 on.")
+    return chosen
+
+
+def rounds(query: Query, budget: Budget, method: str) -> list[int]:
+    """How many simulations each round has; the first gets the rest."""
+    total = budget.simulations or SIMULATIONS
+    count = max(min(_number(query, method), total // LEAST), 1)
+    each = total // count
+    return [total - each * (count - 1), *[each] * (count - 1)]
+
+
+def after_first(sizes: Sequence[int], until: float) -> Iterator[tuple[int, int, bool]]:
+    """The rounds after the first: number, simulations, whether it is the last; they end early when the clock does."""
+    for turn, size in enumerate(sizes[1:], start=1):
+        if time.monotonic() > until:
+            return
+        yield turn, size, turn == len(sizes) - 1
+
+
+class OneObservation:
+    """The solver of a method in rounds: it has one answer.
+
+    Args:
+        method: Who answers.
+        query: The component, with its observation.
+        run: Does the work, when the answer is wanted.
+    """
+
+    def __init__(self, method: str, query: Query, run: Callable[[], Answer]):
+        self.method, self.query, self._run = method, query, run
+        self._answer: Answer | None = None
+
+    def condition(self, data: Data) -> list[Answer]:
+        """The answer for the observation with which the plan was made.
+
+        Raises:
+            QueryError: For any other.
+        """
+        assert self.query.observation is not None
+        mine = self.query.observation
+        nodes = (*self.query.evidence, *self.query.clamped)
+        if data.datasets != 1 or any(not _same(data, mine, n) for n in nodes):
+            amortised = {"apt": "npe", "snl": "nle", "snre": "nre"}[self.method]
+            raise QueryError(
+                f"{self.method} simulates for one observation and is not amortised: this plan answers for the observation that it was made with. "
+                f"Compile again with this one, or prepare for all with method='{amortised}'."
+            )
+        if self._answer is None:
+            self._answer = self._run()
+        return [self._answer]
+
+
+def _same(one: Data, other: Data, name: str) -> bool:
+    a, b = one.observed[name], other.observed[name]
+    there: Tensor = one.present[name]
+    if a.shape != b.shape or not torch.equal(there, other.present[name]):
+        return False
+    return torch.equal(a[there], b[there])
