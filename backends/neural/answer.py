@@ -173,7 +173,7 @@ class FlowAnswer(Answer):
     def _jump(self, generator: torch.Generator, values: dict[str, Tensor], size: float):
         """Values near some others, on unbounded scales; codes stay."""
         scheme = self._solver.scheme
-        found = {}
+        found: dict[str, Tensor] = {}
         for variables in (scheme.top, *scheme.local):
             if not variables.parts:
                 continue

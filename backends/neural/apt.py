@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from backends.kernels.parameters import Prior
 from ppl.compiler import Budget, Query, Verdict
 from ppl.errors import QueryError
 
-from .answer import FlowAnswer
+from .embedding import own_sizes
 from .npe import NPESolver, cut, facts_of_training, pattern, posed
 from .options import COMMON, read
 from .posterior_net import PosteriorNet, Scheme
@@ -30,7 +31,7 @@ from .train import Settings, Trained, train
 from .validity import Validity
 from .verdicts import cannot
 
-__all__ = ["OPTIONS", "AtomicLoss", "judge", "prepare"]
+__all__ = ["OPTIONS", "AtomicLoss", "judge", "prepare", "restore"]
 
 #: What `ppl.Method("apt", …)` takes, besides what all estimators take: rounds, atoms, the kind of density, the user's own nets by node.
 OPTIONS = (*COMMON, "rounds", "atoms", "density", "embed")
@@ -110,7 +111,7 @@ class AtomicLoss:
         return -logs.log_softmax(dim=1)[:, 0]
 
 
-def _rounds(query: Query, budget: Budget) -> FlowAnswer:
+def _rounds(query: Query, budget: Budget) -> NPESolver:
     begun = time.monotonic()
     until = begun + 0.7 * budget.seconds
     assert query.observation is not None
@@ -157,7 +158,7 @@ def _rounds(query: Query, budget: Budget) -> FlowAnswer:
     )
     notes += ("trained in rounds for this observation: not amortised",)
     facts = {**facts_of_training(simulations, trained), "rounds": len(sizes)}
-    return NPESolver(query, "apt", scheme, nets, {}, facts, notes).condition(query.observation)[0]  # type: ignore[arg-type]
+    return NPESolver(query, "apt", scheme, nets, {}, facts, notes)  # type: ignore[arg-type]
 
 
 def _trained(
@@ -181,11 +182,12 @@ def _trained(
     for k in range(options.ensemble):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(query.seed * 1_000 + 10 * turn + k)
-            net = (
-                nets[k]
-                if nets
-                else PosteriorNet(scheme, data, parameters, [], len(simulations), options.density)
-            )
+            if nets:
+                net = nets[k]
+            else:
+                own = own_sizes(scheme.groups, data)
+                net = PosteriorNet(scheme, len(simulations), own, options.density)
+                net.begin(data, parameters, [])
             rows = (*data, *net.scaled(parameters))  # type: ignore[operator]
             if turn:
                 loss = AtomicLoss(len(data), query.options.get("atoms", ATOMS))
@@ -235,3 +237,11 @@ def _log_prior(
     total = prior - slope + valid
     lowest = total[torch.isfinite(total)].amin() if bool(torch.isfinite(total).any()) else 0.0
     return torch.nan_to_num(total, neginf=float(lowest)).to(torch.float32)
+
+
+def restore(
+    query: Query, budget: Budget, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> OneObservation:
+    """A solver from its saved state."""
+    solver = NPESolver.restored(query, "apt", tensors, facts)
+    return OneObservation("apt", query, lambda: solver)

@@ -51,6 +51,14 @@ class Conditional(nn.Module):
     ):
         super().__init__()
         self.cards, self.numbers, self.features = tuple(cards), numbers, features
+        #: What it was made with, to make it again.
+        self.made = {
+            "cards": list(cards),
+            "numbers": numbers,
+            "features": features,
+            "simulations": simulations,
+            "kind": kind,
+        }
         # Entries one after the other: each sees those before it.
         self.heads = nn.ModuleList(
             mlp(features + sum(self.cards[:k]), card, 64, 2) for k, card in enumerate(self.cards)

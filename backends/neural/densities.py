@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-__all__ = ["KINDS", "ConditionalDensity", "Residual", "density", "kind_for", "mlp"]
+__all__ = ["COUPLED", "KINDS", "ConditionalDensity", "Residual", "density", "kind_for", "mlp"]
 
 #: The densities that `density=` takes.
 KINDS = ("mixture", "spline", "affine", "coupling")

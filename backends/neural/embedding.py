@@ -11,6 +11,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,11 @@ from ppl.compiler import Query
 from ppl.errors import QueryError
 
 from .densities import mlp
-from .features import Features
+from .features import INDEX, Features
 from .members import axes_of, members, present_members
+from .packing import packed, unpacked
 
-__all__ = ["Embedding", "Groups"]
+__all__ = ["Embedding", "Groups", "own_sizes"]
 
 #: A plate with so many numbers or fewer is plain columns: nothing is gained by pooling them.
 FEW = 6
@@ -37,40 +39,104 @@ class Groups:
 
     Args:
         query: The component.
-        names: The observed nodes, or their summaries.
-        values: Simulations of them, `(draws, *plates, *event)`.
+        plain: Features of plain nodes.
+        sets: Features of the members of plates.
         own: The user's nets by node.
-        masked: Nodes of which cells may be missing.
+        masked: Nodes of which members may be missing.
     """
 
     def __init__(
         self,
         query: Query,
+        plain: Features,
+        sets: Mapping[str, Features],
+        own: Mapping[str, nn.Module],
+        masked: frozenset[str] = frozenset(),
+    ):
+        self.query, self.plain, self.sets = query, plain, dict(sets)
+        self.own, self.masked = dict(own), masked
+        inputs = query.mechanism.data.inputs
+        inside = [n for f in (plain, *self.sets.values()) for n in f.names if n not in inputs]
+        self.names = tuple(n for n in (*inside, *own) if not n.startswith(INDEX))
+
+    @classmethod
+    def fit(
+        cls,
+        query: Query,
         names: Sequence[str],
         values: Mapping[str, Tensor],
         own: Mapping[str, nn.Module] | None = None,
         masked: frozenset[str] = frozenset(),
-    ):
-        self.query, self.names = query, tuple(names)
-        self.own = {n: net for n, net in (own or {}).items() if n in names}
-        plain, plates = [], {}  # type: ignore[var-annotated]
+    ) -> Groups:
+        """Learn scales from simulations.
+
+        Args:
+            names: The observed nodes, or their summaries.
+            values: Simulations of them, `(draws, *plates, *event)`.
+            own: The user's nets by node.
+            masked: Nodes of which members may be missing.
+        """
+        own = {n: net for n, net in (own or {}).items() if n in names}
+        plain: list[str] = []
+        plates: dict[str, list[str]] = {}
         for name in names:
-            if name in self.own:
+            if name in own:
                 continue
             plate = _pooled(query, name, values[name], name in masked)
             if plate is None:
                 plain.append(name)
             else:
                 plates.setdefault(plate, []).append(name)
-        self.plain = Features.fit(query, plain, values)
-        self.sets: dict[str, Features] = {}
+        sets = {}
         for plate, inside in plates.items():
             inputs = _inputs(query, inside, plate)
             known = {**values, **{n: query.mechanism.data.inputs[n] for n in inputs}}
-            self.sets[plate] = Features.fit(
+            sets[plate] = Features.fit(
                 query, [*inside, *inputs], known, plate, _indexed(query, inside, plate)
             )
-        self.masked = masked
+        return cls(query, Features.fit(query, plain, values), sets, own, masked)
+
+    @property
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors, and plain data."""
+        tensors: dict[str, Tensor] = {}
+        facts = {}
+        for key, features in (("", self.plain), *self.sets.items()):
+            own, facts[key] = features.state
+            tensors |= packed(**{key: own})
+        return tensors, {
+            "features": facts,
+            "own": sorted(self.own),
+            "masked": sorted(self.masked),
+        }
+
+    @classmethod
+    def of(
+        cls,
+        query: Query,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+        own: Mapping[str, nn.Module],
+    ) -> Groups:
+        """The way back.
+
+        Raises:
+            QueryError: If a net of the user's is not handed in again.
+        """
+        lacking = [n for n in facts["own"] if n not in own]
+        if lacking:
+            raise QueryError(
+                f"This plan was trained with a net of your own for '{lacking[0]}': hand it in again, "
+                f"method=ppl.Method(..., embed={{'{lacking[0]}': net}})."
+            )
+        found = {
+            key: Features.of(unpacked(tensors, key), plain)
+            for key, plain in facts["features"].items()
+        }
+        plain = found.pop("")
+        return cls(
+            query, plain, found, {n: own[n] for n in facts["own"]}, frozenset(facts["masked"])
+        )
 
     def rows(
         self, values: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
@@ -105,36 +171,19 @@ class Embedding(nn.Module):
 
     Args:
         groups: The nodes by kind.
-        sample: Rows of a few simulations, from which the length of the user's nets is read.
-
-    Raises:
-        QueryError: If a net of the user's fails, or does not return one vector a draw.
+        own: The lengths of what the user's nets return.
     """
 
-    def __init__(self, groups: Groups, sample: Sequence[Tensor]):
+    def __init__(self, groups: Groups, own: Sequence[int] = ()):
         super().__init__()
-        self.size = groups.plain.size
+        self.size = groups.plain.size + sum(own)
         self.sets = nn.ModuleList()
         for plate, features in groups.sets.items():
-            net = _Series if groups.query.graph.plates[plate].ordered else _Set
-            self.sets.append(net(features.size))
-            self.size += WIDTH + (1 if net is _Set else 0)
+            ordered = groups.query.graph.plates[plate].ordered
+            self.sets.append(_Series(features.size) if ordered else _Set(features.size))
+            # A set tells its size too.
+            self.size += WIDTH + (not ordered)
         self.own = nn.ModuleList(groups.own.values())
-        begin = 1 + 2 * len(self.sets)
-        for (name, net), raw in zip(groups.own.items(), sample[begin:], strict=True):
-            try:
-                with torch.no_grad():
-                    out = net(raw[:2])
-            except Exception as error:
-                raise QueryError(
-                    f"embed['{name}'] fails on a batch of shape {tuple(raw[:2].shape)}: {error}"
-                ) from error
-            if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != len(raw[:2]):
-                shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-                raise QueryError(
-                    f"embed['{name}'] must return one vector a draw, (draws, numbers); for {tuple(raw[:2].shape)} it returned {shape}."
-                )
-            self.size += out.shape[1]
 
     def forward(self, rows: Sequence[Tensor]) -> Tensor:
         parts = [rows[0]]
@@ -143,6 +192,31 @@ class Embedding(nn.Module):
         begin = 1 + 2 * len(self.sets)
         parts += [net(raw) for net, raw in zip(self.own, rows[begin:], strict=True)]
         return torch.cat(parts, dim=-1)
+
+
+def own_sizes(groups: Groups, rows: Sequence[Tensor]) -> list[int]:
+    """The lengths of what the user's nets return for rows of data.
+
+    Raises:
+        QueryError: If one fails, or does not return one vector a draw.
+    """
+    sizes = []
+    begin = 1 + 2 * len(groups.sets)
+    for (name, net), raw in zip(groups.own.items(), rows[begin:], strict=True):
+        try:
+            with torch.no_grad():
+                out = net(raw[:2])
+        except Exception as error:
+            raise QueryError(
+                f"embed['{name}'] fails on a batch of shape {tuple(raw[:2].shape)}: {error}"
+            ) from error
+        if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != len(raw[:2]):
+            shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+            raise QueryError(
+                f"embed['{name}'] must return one vector a draw, (draws, numbers); for {tuple(raw[:2].shape)} it returned {shape}."
+            )
+        sizes.append(out.shape[1])
+    return sizes
 
 
 class _Set(nn.Module):

@@ -7,7 +7,8 @@ of columns that are copies of one another one stays.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from ppl.mechanism.laws import fixed_support
 from .members import aligned, facts_of, find, members
 from .variables import heavy
 
-__all__ = ["Column", "Features"]
+__all__ = ["INDEX", "Column", "Features"]
 
 #: Categories with more values than this stay numbers.
 MOST_INDICATORS = 32
@@ -92,6 +93,26 @@ class Features:
         """The nodes."""
         return tuple(c.name for c in self.columns)
 
+    @property
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors, and plain data."""
+        names = ("kept", "mean", "scale", "low", "high")
+        facts = {
+            "columns": [asdict(c) for c in self.columns],
+            "plate": self.plate,
+            "labels": self.labels,
+        }
+        return {n: getattr(self, n) for n in names}, facts
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Features:
+        """The way back."""
+        columns = tuple(
+            Column(**{**c, "squash": None if c["squash"] is None else tuple(c["squash"])})
+            for c in facts["columns"]
+        )
+        return cls(columns=columns, plate=facts["plate"], labels=tuple(facts["labels"]), **tensors)
+
     @classmethod
     def fit(
         cls,
@@ -133,6 +154,12 @@ class Features:
     def __call__(self, query: Query, values: Mapping[str, Tensor]) -> Tensor:
         """`(draws, members or 1, features)`, single precision."""
         raw, _ = _raw(query, self.columns, values, self.plate)
+        return ((raw[..., self.kept] - self.mean) / self.scale).to(torch.float32)
+
+    def direct(self, values: Mapping[str, Tensor]) -> Tensor:
+        """`(rows, 1, features)` of values of one member, `(rows, *event)` by node."""
+        parts = [c(values[c.name].reshape((len(values[c.name]), 1, -1))) for c in self.columns]
+        raw = torch.cat(parts, dim=2)
         return ((raw[..., self.kept] - self.mean) / self.scale).to(torch.float32)
 
     def outside(self, rows: Tensor) -> tuple[float, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,10 @@ from .factors import Factor
 from .features import Features
 from .members import members, present_members
 from .options import Options
+from .packing import loaded, packed, unpacked
 from .simulations import Simulations
 from .train import Settings, Trained, train
-from .variables import Variables, datum
+from .variables import Variable, Variables, datum
 
 __all__ = ["GROWTH", "Explicit", "LearnedDensity", "Term", "evidence_of", "some_rows"]
 
@@ -50,6 +52,7 @@ class LearnedDensity:
         variables: Of its data.
         nets: An ensemble, whose densities are averaged.
         trained: How each came about.
+        low, high: The range of the simulated numbers, standardised.
     """
 
     query: Query
@@ -58,6 +61,8 @@ class LearnedDensity:
     variables: Variables
     nets: list[Conditional]
     trained: list[Trained]
+    low: Tensor
+    high: Tensor
 
     @classmethod
     def fit(
@@ -117,7 +122,52 @@ class LearnedDensity:
                 )
             nets.append(found.net)
             trained.append(found)
-        return cls(query, factor, features, variables, nets, trained)  # type: ignore[arg-type]
+        z = nets[0].scaled(numbers)  # type: ignore[operator]
+        low, high = (z.amin(dim=0), z.amax(dim=0)) if z.shape[1] else (z[0], z[0])
+        return cls(query, factor, features, variables, nets, trained, low, high)  # type: ignore[arg-type]
+
+    @property
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors, and plain data."""
+        tensors, features = self.features.state
+        nets = {f"net{k}": net.state_dict() for k, net in enumerate(self.nets)}
+        edges = {"low": self.low, "high": self.high}
+        facts = {
+            "features": features,
+            "variables": [v.facts for v in self.variables.parts],
+            "made": [net.made for net in self.nets],
+        }
+        return packed(features=tensors, edges=edges, **nets), facts
+
+    @classmethod
+    def of(
+        cls,
+        query: Query,
+        factor: Factor,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+        options: Options,
+    ) -> LearnedDensity:
+        """The way back."""
+        nets = [
+            loaded(Conditional(**made), unpacked(tensors, f"net{k}"))
+            for k, made in enumerate(facts["made"])
+        ]
+        parts = [Variable.of(query, v) for v in facts["variables"]]
+        return cls(
+            query,
+            factor,
+            Features.of(unpacked(tensors, "features"), facts["features"]),
+            Variables(query, parts, factor.plate),
+            nets,  # type: ignore[arg-type]
+            [],
+            **unpacked(tensors, "edges"),
+        )
+
+    def over(self, query: Query, factor: Factor) -> LearnedDensity:
+        """The same density for another number of members."""
+        variables = Variables(query, self.variables.parts, self.variables.plate)
+        return replace(self, query=query, factor=factor, variables=variables)
 
     @property
     def width(self) -> int:
@@ -170,18 +220,11 @@ class LearnedDensity:
             return 0.0, []
         there = present_members(self.query, self.factor.names, present, self.factor.plate)[0]
         z = self.nets[0].scaled(numbers)[0][there.expand(numbers.shape[1])]
-        away = ((z - self._high).clamp(min=0) + (self._low - z).clamp(min=0)).amax(dim=0)
+        away = ((z - self.high).clamp(min=0) + (self.low - z).clamp(min=0)).amax(dim=0)
         labels = [v.name for v in self.variables.numeric for _ in range(v.size)]
         order = away.argsort(descending=True)
         names = [labels[int(i)] for i in order if float(away[i]) > 0]
         return float(away.max()), list(dict.fromkeys(names))
-
-    def remember(self, simulations: Simulations) -> None:
-        """Keep the range of the simulations, to tell an observation outside it."""
-        _, numbers = self.variables.encode(simulations.values)
-        if numbers.shape[2]:
-            z = self.nets[0].scaled(numbers).flatten(0, 1)
-            self._low, self._high = z.amin(dim=0), z.amax(dim=0)
 
 
 class Explicit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,7 +64,7 @@ def aligned(query: Query, name: str, value: Tensor, plate: str | None) -> Tensor
         front = [1 + axes.index(p) for p in pointed]
         rest = [i for i in range(1, value.dim()) if i not in front]
         value = value.permute(0, *front, *rest)
-        places = (slice(None), *(query.mechanism.columns[plate][p] for p in pointed))
+        places: Any = (slice(None), *(query.mechanism.columns[plate][p] for p in pointed))
         value = value[places]
         return value.reshape((*value.shape[:2], -1))
     return value.reshape((len(value), 1, -1))

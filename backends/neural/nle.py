@@ -10,7 +10,11 @@ References:
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
 
 from ppl.compiler import Budget, Query, Verdict
 
@@ -20,7 +24,7 @@ from .options import COMMON, read
 from .solver import LikelihoodSolver, likelihood, parts, simulated
 from .verdicts import DEAR, dear
 
-__all__ = ["OPTIONS", "judge", "prepare"]
+__all__ = ["OPTIONS", "judge", "prepare", "restore"]
 
 #: What `ppl.Method("nle", …)` takes, besides what all estimators take: the kind of density.
 OPTIONS = (*COMMON, "density")
@@ -44,3 +48,10 @@ def prepare(query: Query, budget: Budget) -> LikelihoodSolver:
     begun, found = time.monotonic(), factorise(query)
     simulations = simulated(query, budget, "nle", found, parts(found)[0])
     return LikelihoodSolver.learned(query, budget, "nle", found, simulations, begun, LearnedDensity)
+
+
+def restore(
+    query: Query, budget: Budget, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> LikelihoodSolver:
+    """A solver from its saved state."""
+    return LikelihoodSolver.restored(query, budget, "nle", LearnedDensity, tensors, facts)

@@ -11,19 +11,22 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ppl.compiler import Budget, Query, Verdict
-from ppl.errors import QueryError
+from ppl.errors import BackendError, QueryError
 from ppl.mechanism import Data
 
 from .answer import FlowAnswer
-from .embedding import Groups
+from .embedding import Groups, own_sizes
+from .features import Features
 from .likelihood import evidence_of
 from .members import axes_of
 from .options import COMMON, Options, read
+from .packing import loaded, packed, unpacked
 from .posterior_net import PosteriorNet, Scheme
 from .simulations import SIMULATIONS, Simulations, simulate
 from .structure import structure
@@ -32,7 +35,7 @@ from .validity import Validity
 from .variables import Unsuitable
 from .verdicts import DEAR, EXPLICIT, FORCED, cannot, dear, far, opaque
 
-__all__ = ["OPTIONS", "NPESolver", "judge", "posed", "prepare"]
+__all__ = ["OPTIONS", "NPESolver", "judge", "posed", "prepare", "restore"]
 
 #: What `ppl.Method("npe", …)` takes, besides what all estimators take: the kind of density, and the user's own nets by node.
 OPTIONS = (*COMMON, "density", "embed")
@@ -99,6 +102,15 @@ def _pooled(query: Query, name: str) -> bool:
     return len(axes_of(query, name)) == 1 and facts.kind != "input"
 
 
+def _any_size(query: Query, name: str) -> bool:
+    """Whether a node is in a set whose size nobody declared, and the plan is made for observations to come: the net is trained for all sizes up to
+    that which the plan was made with."""
+    if query.observation is not None or name not in query.graph or not _pooled(query, name):
+        return False
+    plate = query.graph.plates[axes_of(query, name)[0]]
+    return plate.size is None and not plate.ordered and not plate.of
+
+
 def prepare(query: Query, budget: Budget) -> NPESolver:
     """Simulate and train."""
     return NPESolver.simulated(query, budget, "npe")
@@ -157,7 +169,8 @@ class NPESolver:
         generator = torch.Generator().manual_seed(query.seed)
         parameters = scheme.parameters(values, generator)
         data, members = scheme.groups.rows(values), scheme.members(values, {})
-        nets, every = [], []
+        nets: list[PosteriorNet] = []
+        every: list[Trained] = []
         left = max(budget.seconds - (time.monotonic() - begun), 1.0)
         for k in range(options.ensemble):
             with torch.random.fork_rng(devices=[]):
@@ -166,9 +179,11 @@ class NPESolver:
                     start.nets[k]
                     if start is not None
                     else PosteriorNet(
-                        scheme, data, parameters, members, len(simulations), options.density
+                        scheme, len(simulations), own_sizes(scheme.groups, data), options.density
                     )
                 )
+                if start is None:
+                    net.begin(data, parameters, members)
                 rows = (*data, *net.scaled(parameters), *members)
                 loss = _Loss(len(data), 2 * len(net.laws()), _sets(query, scheme))
                 found = train(
@@ -181,7 +196,7 @@ class NPESolver:
                     f"training {method}",
                     options.progress,
                 )
-            nets.append(found.net)
+            nets.append(found.net)  # type: ignore[arg-type]
             every.append(found)
         notes = simulations.notes + Validity.note(
             simulations,
@@ -196,6 +211,69 @@ class NPESolver:
             facts_of_training(simulations, every),
             notes + cut(every, budget),
         )
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors, and plain data, from which `restored` makes it again."""
+        groups, plain = self.scheme.groups.state
+        seen = [f.state for f in self.scheme.seen]
+        tensors = packed(
+            groups=groups,
+            blank=self.blank,
+            **{f"seen{k}": t for k, (t, _) in enumerate(seen)},
+            **{f"net{k}": net.state_dict() for k, net in enumerate(self.nets)},
+        )
+        facts = {
+            "groups": plain,
+            "seen": [facts for _, facts in seen],
+            "made": [net.made for net in self.nets],
+            "facts": self.facts,
+            "notes": self.notes,
+        }
+        return tensors, facts
+
+    @classmethod
+    def restored(
+        cls, query: Query, method: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> NPESolver:
+        """The way back."""
+        embed = read(query, method).embed
+        groups = Groups.of(query, unpacked(tensors, "groups"), facts["groups"], embed)
+        seen = [
+            Features.of(unpacked(tensors, f"seen{k}"), own) for k, own in enumerate(facts["seen"])
+        ]
+        scheme = Scheme.of(query, structure(query), groups, seen)
+        nets = [
+            loaded(PosteriorNet(scheme, **made), unpacked(tensors, f"net{k}"))
+            for k, made in enumerate(facts["made"])
+        ]
+        blank, notes = unpacked(tensors, "blank"), tuple(facts["notes"])
+        return cls(query, method, scheme, nets, blank, dict(facts["facts"]), notes)  # type: ignore[arg-type]
+
+    def resized(self, query: Query) -> NPESolver:
+        """The same nets for other numbers of members of plates.
+
+        Raises:
+            BackendError: If they were trained for one number only, or for fewer.
+        """
+        for plate, size in query.sizes.items():
+            before = self.query.sizes.get(plate, size)
+            if size == before:
+                continue
+            inside = [n for n in self.scheme.groups.names if plate in axes_of(query, n)]
+            if size > before or not set(inside) <= self.scheme.groups.masked:
+                raise BackendError(
+                    f"{self.method} was trained for {'up to ' if set(inside) <= self.scheme.groups.masked else ''}{before} members of '{plate}', and the "
+                    f"observation has {size}. Compile with sizes={{'{plate}': {size}}}; method='nle' learns one member for any number."
+                )
+        groups = Groups(
+            query,
+            self.scheme.groups.plain,
+            self.scheme.groups.sets,
+            self.scheme.groups.own,
+            self.scheme.groups.masked,
+        )
+        scheme = Scheme.of(query, structure(query), groups, self.scheme.seen)
+        return NPESolver(query, self.method, scheme, self.nets, self.blank, self.facts, self.notes)
 
     def condition(self, data: Data) -> Sequence[FlowAnswer]:
         """One answer for each observation, in one batch.
@@ -227,9 +305,11 @@ class NPESolver:
         answers = []
         for i in range(count):
             notes = self.notes + far([self.scheme.groups.outside(rows, i)], "net")
-            mine = {n: v[i : i + 1] if len(v) > 1 else v for n, v in values.items()}
-            here = {n: v[i : i + 1] if len(v) > 1 else v for n, v in there.items()}
-            answers.append(FlowAnswer(self, [e[i] for e in embedded], mine, here, draws, notes))
+            mine, cells = (
+                {n: v[i : i + 1] if len(v) > 1 else v for n, v in part.items()}
+                for part in (values, there)
+            )
+            answers.append(FlowAnswer(self, [e[i] for e in embedded], mine, cells, draws, notes))
         return answers
 
 
@@ -257,8 +337,10 @@ def cut(trained: Sequence[Trained], budget: Budget) -> tuple[str, ...]:
 def pattern(query: Query, options: Options, values: Mapping[str, Tensor]) -> Scheme:
     """The rows of parameters and data, with scales from simulations."""
     data = tuple(dict.fromkeys((*query.compared, *query.clamped)))
-    masked = frozenset(n for n in query.partial if _pooled(query, n))
-    groups = Groups(query, data, values, options.embed, masked)
+    masked = frozenset(n for n in data if n in query.partial and _pooled(query, n)) | frozenset(
+        n for n in data if _any_size(query, n)
+    )
+    groups = Groups.fit(query, data, values, options.embed, masked)
     return Scheme.fit(query, structure(query), groups, values)
 
 
@@ -326,3 +408,10 @@ def _numbered(options: Options, k: int):
     if path is None or options.ensemble == 1:
         return options.settings
     return replace(options.settings, checkpoint=path.with_name(f"{path.stem}-{k}{path.suffix}"))
+
+
+def restore(
+    query: Query, budget: Budget, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> NPESolver:
+    """A solver from its saved state."""
+    return NPESolver.restored(query, "npe", tensors, facts)

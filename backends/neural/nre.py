@@ -8,7 +8,11 @@ References: see `ratio`.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
 
 from ppl.compiler import Budget, Query, Verdict
 
@@ -17,7 +21,7 @@ from .options import COMMON, read
 from .ratio import Contrast, LearnedRatio
 from .solver import LikelihoodSolver, likelihood, parts, simulated
 
-__all__ = ["CONTRAST", "OPTIONS", "judge", "prepare", "ratio"]
+__all__ = ["CONTRAST", "OPTIONS", "judge", "prepare", "ratio", "restore"]
 
 CONTRAST = ("loss", "classes", "gamma", "balanced")
 #: What `ppl.Method("nre", …)` takes, besides what all estimators take: the loss, and the user's own nets by node.
@@ -67,3 +71,10 @@ def prepare(query: Query, budget: Budget) -> LikelihoodSolver:
     return LikelihoodSolver.learned(
         query, budget, "nre", found, simulations, begun, LearnedRatio, options=options
     )
+
+
+def restore(
+    query: Query, budget: Budget, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> LikelihoodSolver:
+    """A solver from its saved state."""
+    return LikelihoodSolver.restored(query, budget, "nre", LearnedRatio, tensors, facts)

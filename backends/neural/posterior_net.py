@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ppl.compiler import Query
 
 from .conditional import Conditional
+from .densities import COUPLED
 from .embedding import Embedding, Groups
 from .features import Features
 from .members import present_members
@@ -53,14 +54,15 @@ class Scheme:
                 if query.graph[n].is_input and one.plate in query.graph[n].axes
             ]
             seen.append(Features.fit(query, [*one.data, *inputs, *names], known, one.plate))
-        return cls(
-            query,
-            structure,
-            groups,
-            Variables(query, structure.top),
-            tuple(Variables(query, one.parts, one.plate) for one in structure.local),
-            tuple(seen),
-        )
+        return cls.of(query, structure, groups, seen)
+
+    @classmethod
+    def of(
+        cls, query: Query, structure: Structure, groups: Groups, seen: Sequence[Features]
+    ) -> Scheme:
+        """From features that are known."""
+        local = tuple(Variables(query, one.parts, one.plate) for one in structure.local)
+        return cls(query, structure, groups, Variables(query, structure.top), local, tuple(seen))
 
     def parameters(
         self, values: Mapping[str, Tensor], generator: torch.Generator | None = None
@@ -93,52 +95,47 @@ class PosteriorNet(nn.Module):
 
     Args:
         scheme: The rows.
-        data: Rows of the data of a few simulations.
-        parameters: Rows of the parameters of the simulations.
-        members: Rows of the members of the simulations.
-        simulations: How many there are.
+        simulations: By how many it is trained.
+        own: The lengths of what the user's nets return.
         kind: The density, where the user chooses it.
     """
 
     def __init__(
-        self,
-        scheme: Scheme,
-        data: Sequence[Tensor],
-        parameters: Sequence[Tensor],
-        members: Sequence[Tensor],
-        simulations: int,
-        kind: str | None = None,
+        self, scheme: Scheme, simulations: int, own: Sequence[int] = (), kind: str | None = None
     ):
         super().__init__()
-        self.embed = Embedding(scheme.groups, data)
+        #: What it was made with, to make it again.
+        self.made = {"simulations": simulations, "own": list(own), "kind": kind}
+        self.embed = Embedding(scheme.groups, own)
         self.global_count = 2 if scheme.top.parts else 0
-        self.head: Conditional | None = None
-        if scheme.top.parts:
-            kind_top = kind or ("spline" if scheme.top.size else None)
-            self.head = Conditional(
-                scheme.top.cards, scheme.top.size, self.embed.size, simulations, kind_top
-            )
-            codes, numbers = parameters[:2]
-            self.head.standardise(numbers)
-            with torch.no_grad():
-                some = slice(0, 5_000)
-                c = self.embed([d[some] for d in data])
-            self.head.fit_line(codes[some], self.head.scaled(numbers)[some], c)
-        self.locals = nn.ModuleList()
-        for k, one in enumerate(scheme.local):
-            codes, numbers = parameters[self.global_count + 2 * k :][:2]
-            c = members[k]
-            law = Conditional(
-                one.cards,
-                one.size,
-                c.shape[2],
-                simulations,
-                kind or ("spline" if one.size else None),
-            )
-            flat = numbers.flatten(0, 1)
-            law.standardise(flat)
-            law.fit_line(codes.flatten(0, 1), law.scaled(flat), c.flatten(0, 1))
-            self.locals.append(law)
+
+        def law(variables: Variables, features: int) -> Conditional:
+            # Posteriors are oftener bent, and have more modes, than densities of data.
+            own_kind = kind or ("coupling" if variables.size > COUPLED else "spline")
+            return Conditional(variables.cards, variables.size, features, simulations, own_kind)
+
+        self.head = law(scheme.top, self.embed.size) if scheme.top.parts else None
+        self.locals = nn.ModuleList(
+            law(one, features.size + 1)
+            for one, features in zip(scheme.local, scheme.seen, strict=True)
+        )
+
+    def begin(
+        self, data: Sequence[Tensor], parameters: Sequence[Tensor], members: Sequence[Tensor]
+    ) -> None:
+        """Begin with scales and linear regressions, from rows of simulations."""
+        some = slice(0, 5_000)
+        for k, law in enumerate(self.laws()):
+            codes, numbers = parameters[2 * k : 2 * k + 2]
+            if law is self.head:
+                with torch.no_grad():
+                    c = self.embed([d[some] for d in data])
+                codes, z_of = codes[some], numbers[some]
+            else:
+                c = members[k - self.global_count // 2].flatten(0, 1)
+                codes, z_of = codes.flatten(0, 1), numbers.flatten(0, 1)
+            law.standardise(numbers if law is self.head else z_of)
+            law.fit_line(codes, law.scaled(z_of), c)
 
     def laws(self) -> list[Conditional]:
         """The law of the global parameters, if there are any, then those of the plates."""

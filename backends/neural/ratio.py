@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,13 @@ from ppl.errors import QueryError
 from ppl.mechanism import Data
 
 from .densities import mlp
-from .embedding import Embedding, Groups
+from .embedding import Embedding, Groups, own_sizes
 from .factors import Factor
 from .features import Features
 from .likelihood import GROWTH, Term, evidence_of, some_rows
 from .members import members, present_members
 from .options import Options
+from .packing import loaded, packed, unpacked
 from .simulations import Simulations
 from .train import Trained, train
 
@@ -140,6 +142,7 @@ class LearnedRatio:
         data: Of its data: features of a member, or groups of nodes that nets of their own see.
         nets: An ensemble, whose ratios are averaged in logarithm.
         trained: How each came about.
+        own: The lengths of what the user's nets return.
     """
 
     query: Query
@@ -148,6 +151,7 @@ class LearnedRatio:
     data: Features | Groups
     nets: list[nn.Module]
     trained: list[Trained]
+    own: list[int]
 
     @classmethod
     def fit(
@@ -167,7 +171,7 @@ class LearnedRatio:
         else:
             features = Features.fit(query, factor.parents, values, factor.plate, factor.indexed)
             data = (
-                Groups(query, factor.names, values, options.embed)
+                Groups.fit(query, factor.names, values, options.embed)
                 if factor.plate is None
                 else Features.fit(query, factor.names, values, factor.plate)
             )
@@ -185,6 +189,7 @@ class LearnedRatio:
             rows = [raw.flatten(0, 1)[chosen]]
         batch = min(options.settings.batch * min(count, GROWTH), max(len(theta) // 20, 1))
         contrast = Contrast.read(query, "nre")
+        own = own_sizes(data, rows) if isinstance(data, Groups) else []
         nets, trained = [], []
         for k in range(options.ensemble):
             with torch.random.fork_rng(devices=[]):
@@ -192,9 +197,7 @@ class LearnedRatio:
                 if start is not None:
                     net = start.nets[k]
                 else:
-                    embed = Embedding(data, rows) if isinstance(data, Groups) else _Plain()
-                    size = embed.size if isinstance(embed, Embedding) else rows[0].shape[1]
-                    net = _RatioNet(features.size, embed, size)
+                    net = _net(features, data, own)
                     _fit_line(net, theta, rows)
                 found = train(
                     net,
@@ -208,7 +211,43 @@ class LearnedRatio:
                 )
             nets.append(found.net)
             trained.append(found)
-        return cls(query, factor, features, data, nets, trained)
+        return cls(query, factor, features, data, nets, trained, own)
+
+    @property
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors, and plain data."""
+        features, plain = self.features.state
+        data, data_plain = self.data.state
+        nets = {f"net{k}": net.state_dict() for k, net in enumerate(self.nets)}
+        facts = {"features": plain, "data": data_plain, "own": self.own, "nets": len(nets)}
+        return packed(features=features, data=data, **nets), facts
+
+    @classmethod
+    def of(
+        cls,
+        query: Query,
+        factor: Factor,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+        options: Options,
+    ) -> LearnedRatio:
+        """The way back."""
+        features = Features.of(unpacked(tensors, "features"), facts["features"])
+        plain, own = unpacked(tensors, "data"), facts["own"]
+        data: Features | Groups = (
+            Groups.of(query, plain, facts["data"], options.embed)
+            if factor.plate is None
+            else Features.of(plain, facts["data"])
+        )
+        nets = [
+            loaded(_net(features, data, own), unpacked(tensors, f"net{k}"))
+            for k in range(facts["nets"])
+        ]
+        return cls(query, factor, features, data, nets, [], own)
+
+    def over(self, query: Query, factor: Factor) -> LearnedRatio:
+        """The same ratio for another number of members."""
+        return replace(self, query=query, factor=factor)
 
     @property
     def width(self) -> int:
@@ -249,8 +288,13 @@ class LearnedRatio:
         rows = self.data(self.query, values)[0]
         return self.data.outside(rows[there.expand(len(rows))])
 
-    def remember(self, simulations: Simulations) -> None:
-        """Nothing: features know their range."""
+
+def _net(features: Features, data: Features | Groups, own: Sequence[int]) -> _RatioNet:
+    """A fresh net."""
+    if isinstance(data, Groups):
+        embed = Embedding(data, own)
+        return _RatioNet(features.size, embed, embed.size)
+    return _RatioNet(features.size, _Plain(), data.size)
 
 
 def _fit_line(net: _RatioNet, theta: Tensor, rows: Sequence[Tensor]) -> None:

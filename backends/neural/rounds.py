@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ppl.compiler import Budget, Query, Verdict
+from ppl.compiler import Budget, Query, Solver, Verdict
 from ppl.errors import QueryError
 from ppl.mechanism import Data
 from ppl.posterior import Answer
@@ -74,12 +76,21 @@ class OneObservation:
     Args:
         method: Who answers.
         query: The component, with its observation.
-        run: Does the work, when the answer is wanted.
+        run: Does the work, when the answer is wanted: a solver.
     """
 
-    def __init__(self, method: str, query: Query, run: Callable[[], Answer]):
+    def __init__(self, method: str, query: Query, run: Callable[[], Solver]):
         self.method, self.query, self._run = method, query, run
         self._answer: Answer | None = None
+
+    @cached_property
+    def solver(self) -> Any:
+        """What the rounds found."""
+        return self._run()
+
+    def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        """Tensors, and plain data."""
+        return self.solver.state()
 
     def condition(self, data: Data) -> list[Answer]:
         """The answer for the observation with which the plan was made.
@@ -97,7 +108,7 @@ class OneObservation:
                 f"Compile again with this one, or prepare for all with method='{amortised}'."
             )
         if self._answer is None:
-            self._answer = self._run()
+            self._answer = self.solver.condition(mine)[0]
         return [self._answer]
 
 

@@ -7,8 +7,11 @@ References:
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+from torch import Tensor
 
 from ppl.compiler import Budget, Query, Verdict
 
@@ -18,9 +21,9 @@ from .options import COMMON, Options, read
 from .rounds import OneObservation, after_first, rounds, sequential
 from .simulations import simulate
 from .solver import LikelihoodSolver, chosen, likelihood, parts
-from .surrogate import ISLANDS, SurrogateAnswer
+from .surrogate import ISLANDS
 
-__all__ = ["OPTIONS", "in_rounds", "judge", "prepare"]
+__all__ = ["OPTIONS", "in_rounds", "judge", "prepare", "restore"]
 
 #: What `ppl.Method("snl", …)` takes, besides what all estimators take: the number of rounds, and the kind of density.
 OPTIONS = (*COMMON, "rounds", "density")
@@ -49,7 +52,7 @@ def prepare(query: Query, budget: Budget) -> OneObservation:
 
 def in_rounds(
     query: Query, budget: Budget, method: str, found: Factorisation, kind: Any, options: Options
-) -> SurrogateAnswer:
+) -> LikelihoodSolver:
     """Rounds of a likelihood or a ratio, whose net needs no correction for how its parameters were proposed."""
     begun = time.monotonic()
     until = begun + 0.7 * budget.seconds
@@ -92,4 +95,12 @@ def in_rounds(
     )
     last.facts["rounds"] = len(sizes)
     last.notes += ("trained in rounds for this observation: not amortised",)
-    return last.answer(query.observation)
+    return last
+
+
+def restore(
+    query: Query, budget: Budget, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> OneObservation:
+    """A solver from its saved state."""
+    solver = LikelihoodSolver.restored(query, budget, "snl", LearnedDensity, tensors, facts)
+    return OneObservation("snl", query, lambda: solver)

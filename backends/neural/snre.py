@@ -9,7 +9,11 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
 
 from ppl.compiler import Budget, Query, Verdict
 
@@ -19,8 +23,9 @@ from .options import COMMON, read
 from .ratio import LearnedRatio
 from .rounds import OneObservation, sequential
 from .snl import in_rounds
+from .solver import LikelihoodSolver
 
-__all__ = ["OPTIONS", "judge", "prepare"]
+__all__ = ["OPTIONS", "judge", "prepare", "restore"]
 
 #: What `ppl.Method("snre", …)` takes, besides what all estimators take: the number of rounds, the loss, and the user's own nets by node.
 OPTIONS = (*COMMON, *CONTRAST, "rounds", "embed")
@@ -44,3 +49,11 @@ def prepare(query: Query, budget: Budget) -> OneObservation:
     return OneObservation(
         "snre", query, lambda: in_rounds(query, budget, "snre", found, LearnedRatio, options)
     )
+
+
+def restore(
+    query: Query, budget: Budget, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> OneObservation:
+    """A solver from its saved state."""
+    solver = LikelihoodSolver.restored(query, budget, "snre", LearnedRatio, tensors, facts)
+    return OneObservation("snre", query, lambda: solver)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from torch import Tensor
 
 from backends.kernels.parameters import Unmovable
 from ppl.compiler import Budget, Query, Verdict
+from ppl.errors import BackendError, QueryError, closest
 from ppl.mechanism import Data
 from ppl.posterior import Certificate
 
 from .factors import DIMENSIONS, Factor, Factorisation, factorise
-from .likelihood import Explicit
+from .learned import learned
+from .likelihood import Explicit, LearnedDensity, Term
 from .options import Options, read
+from .packing import packed, unpacked
 from .simulations import SIMULATIONS, Simulations, simulate
 from .surrogate import PARTICLES, SurrogateAnswer
 from .validity import Validity
@@ -182,7 +187,6 @@ class LikelihoodSolver:
                 f"training {method}",
                 None if start is None else start.densities[k],
             )
-            one.remember(simulations)
             densities.append(one)
         validity = Validity.learn(query, simulations, left)
         trained = [t for d in densities for t in d.trained]
@@ -200,13 +204,80 @@ class LikelihoodSolver:
             notes += ("training diverged, and began again with a smaller step",)
         return cls(query, budget, method, found, densities, validity, facts, notes)
 
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors, and plain data, from which `restored` makes it again."""
+        states = [d.state for d in self.densities]
+        validity, plain = self.validity.state
+        tensors = packed(validity=validity, **{f"factor{k}": t for k, (t, _) in enumerate(states)})
+        facts = {
+            "factors": [facts for _, facts in states],
+            "validity": plain,
+            "facts": self.facts,
+            "notes": self.notes,
+        }
+        return tensors, facts
+
+    @classmethod
+    def restored(
+        cls,
+        query: Query,
+        budget: Budget,
+        method: str,
+        kind: Any,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+    ) -> LikelihoodSolver:
+        """The way back."""
+        found, options = factorise(query), read(query, method)
+        densities = [
+            kind.of(query, factor, unpacked(tensors, f"factor{k}"), own, options)
+            for k, (factor, own) in enumerate(zip(parts(found)[0], facts["factors"], strict=True))
+        ]
+        validity = Validity.of(query, unpacked(tensors, "validity"), facts["validity"])
+        notes = tuple(facts["notes"])
+        return cls(query, budget, method, found, densities, validity, dict(facts["facts"]), notes)
+
+    def likelihood(self, name: str) -> Callable[..., Any]:
+        """The learned density of a node given its parents, as a distribution for the body of another model.
+
+        Raises:
+            QueryError: If it was not learned, or not alone.
+        """
+        for one in self.densities:
+            if name in one.factor.names and isinstance(one, LearnedDensity):
+                return learned(one)
+        known = [n for d in self.densities for n in d.factor.names]
+        raise QueryError(
+            f"No density of '{name}' was learned by {self.method}.{closest(name, known)}"
+        )
+
+    def resized(self, query: Query) -> LikelihoodSolver:
+        """The same nets for other numbers of members of plates.
+
+        Raises:
+            BackendError: If what was learned is of all members together.
+        """
+        found = factorise(query)
+        for one, factor in zip(self.densities, parts(found)[0], strict=True):
+            if factor.plate is None and one.factor.dimensions != factor.dimensions:
+                raise BackendError(
+                    f"{self.method} learned {', '.join(factor.names)} as a whole, for the sizes that the plan was made with."
+                )
+        densities = [
+            one.over(query, factor)
+            for one, factor in zip(self.densities, parts(found)[0], strict=True)
+        ]
+        return LikelihoodSolver(
+            query, self.budget, self.method, found, densities, self.validity, self.facts, self.notes
+        )
+
     def condition(self, data: Data) -> Sequence[SurrogateAnswer]:
         """One answer for each observation; each draws its particles when somebody looks."""
         return [self.answer(data.one(i)) for i in range(data.datasets)]
 
     def answer(self, data: Data, particles: int = PARTICLES) -> SurrogateAnswer:
         """The answer for one observation, with so many particles on each island."""
-        terms = [d.term(data) for d in (*self.densities, *self.explicit)]
+        terms: list[Term] = [d.term(data) for d in (*self.densities, *self.explicit)]
         fixed = {n: data.observed[n] for n in self.query.clamped}
 
         def log_likelihood(values):

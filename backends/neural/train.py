@@ -166,7 +166,8 @@ class _Training:
         count = len(rest) // batch
         net = copy.deepcopy(self.start).to(device)
         averaged = copy.deepcopy(net)
-        weights, means = list(net.parameters()), list(averaged.parameters())
+        weights: list[Tensor] = list(net.parameters())
+        means: list[Tensor] = list(averaged.parameters())
         optimiser = torch.optim.AdamW(weights, lr=settings.rate, weight_decay=settings.decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, settings.rate, total_steps=count * settings.epochs + 1, pct_start=0.1

@@ -6,6 +6,7 @@ Failed simulations say something of θ: p(x, valid | θ) = p(valid | θ) p(x | �
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from ppl.compiler import Query
 
 from .densities import mlp
 from .features import Features
+from .packing import loaded, packed, unpacked
 from .simulations import Simulations
 from .train import Settings, train
 
@@ -41,13 +43,29 @@ class Validity:
             return cls(query)
         features = Features.fit(query, tuple(simulations.tried), simulations.tried)
         rows = features(query, simulations.tried)[:, 0]
-        net = mlp(rows.shape[1], 1, 32, 2)
+        net = _net(features)
         settings = Settings(epochs=40, rate=5e-3)
         target = simulations.valid.to(torch.float32)
         trained = train(
             net, _loss, (rows, target), query.seed, seconds, settings, "learning where it fails"
         )
         return cls(query, features, trained.net)
+
+    @property
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors, and plain data; none where nothing failed."""
+        if self.net is None or self.features is None:
+            return {}, {}
+        features, facts = self.features.state
+        return packed(features=features, net=self.net.state_dict()), facts
+
+    @classmethod
+    def of(cls, query: Query, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Validity:
+        """The way back."""
+        if not facts:
+            return cls(query)
+        features = Features.of(unpacked(tensors, "features"), facts)
+        return cls(query, features, loaded(_net(features), unpacked(tensors, "net")))
 
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor | float:
         """log p(valid | θ), `(draws,)`; 0 where nothing failed."""
@@ -63,6 +81,10 @@ class Validity:
         if not simulations.failed:
             return ()
         return (f"{simulations.failed:,} of {simulations.done:,} simulations failed: {done}",)
+
+
+def _net(features: Features) -> nn.Module:
+    return mlp(features.size, 1, 32, 2)
 
 
 def _loss(net: nn.Module, rows: Sequence[Tensor]) -> Tensor:

@@ -84,6 +84,33 @@ class Variable:
         """Whether a classifier describes it."""
         return self.kind == "codes"
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was learned from simulations, as plain data; the rest follows from the node."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "kind": self.kind,
+            "low": self.low,
+            "squash": self.squash,
+            "domain": None if self.domain is None else self.domain.tolist(),
+            "whole": self.domain is not None and not self.domain.is_floating_point(),
+        }
+
+    @classmethod
+    def of(cls, query: Query, facts: Mapping[str, Any]) -> Variable:
+        """The way back."""
+        domain = facts["domain"]
+        if domain is not None:
+            kind = torch.int64 if facts["whole"] else torch.float64
+            domain = torch.tensor(domain, dtype=kind)
+        name = facts["name"]
+        support = support_of(query, name) if facts["kind"] == "real" else None
+        squash = None if facts["squash"] is None else tuple(facts["squash"])
+        return cls(
+            name, tuple(facts["shape"]), facts["kind"], support, domain, facts["low"], squash
+        )
+
     def codes(self, value: Tensor) -> Tensor:
         """Places in the domain, `(rows, size)`; values that are not in it get the length of the domain."""
         assert self.domain is not None
@@ -190,11 +217,8 @@ class Variables:
     @property
     def cards(self) -> tuple[int, ...]:
         """How many values each code has."""
-        return tuple(
-            len(v.domain)
-            for v in self.coded
-            for _ in range(v.size)  # type: ignore[arg-type]
-        )
+        domains = [(v.domain, v.size) for v in self.coded if v.domain is not None]
+        return tuple(len(domain) for domain, size in domains for _ in range(size))
 
     def encode(
         self, values: Mapping[str, Tensor], generator: torch.Generator | None = None
@@ -333,14 +357,20 @@ def datum(query: Query, name: str, plate: str | None, seen: Tensor) -> Variable:
         if low >= 0 and facts.kind == "explicit":
             return Variable(name, shape, "counts", low=0)
         return Variable(name, shape, "whole", squash=heavy(seen.to(torch.float64)))
-    node = find(query, name)
-    support = node.support
-    if support is None and facts.kind == "explicit" and fixed_support(query.mechanism, name):
-        support = settled(query, name)
-    if support is None:
-        support = constraints.real
+    support = support_of(query, name)
     raw = biject_to(support).inv(seen.to(torch.float64))
     return Variable(name, shape, "real", support=support, squash=heavy(raw))
+
+
+def support_of(query: Query, name: str) -> Any:
+    """The support that is declared, or known; the real line otherwise."""
+    node, facts = find(query, name), facts_of(query, name)
+    if node.support is not None:
+        return node.support
+    known = facts.kind == "explicit" and name in query.graph
+    return (
+        settled(query, name) if known and fixed_support(query.mechanism, name) else constraints.real
+    )
 
 
 def heavy(values: Tensor) -> tuple[float, float] | None:

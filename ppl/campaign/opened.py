@@ -40,7 +40,7 @@ class Opened:
 def opened(
     mechanism: Mechanism,
     draws: int,
-    seed: int,
+    seed: int | tuple[int, ...],
     running: Running | None = None,
     *,
     fixed: Mapping[str, Tensor] | None = None,
@@ -79,7 +79,7 @@ def opened(
         campaign = joined(
             store,
             mechanism,
-            None if begun else seed,
+            None if begun or not isinstance(seed, int) else seed,
             batch_size(mechanism, draws),
             fixed or {},
             draws,

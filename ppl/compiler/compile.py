@@ -6,7 +6,7 @@ the row of the decision table.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +140,31 @@ def with_gaps(plan: Plan, partial: frozenset[str]) -> Plan:
     query = replace(plan.query, partial=partial, observation=None)
     barren = tuple(p for p in plan.pruned if p.name not in query.graph)
     return _planned(plan.model, query, barren, plan.budget, plan.forced)
+
+
+def with_sizes(plan: Plan, sizes: Mapping[str, int], inputs: Mapping[str, Any]) -> Plan:
+    """The same plan for other numbers of members of plates: its solvers are kept, and answer for them."""
+    graph, old = plan.model, plan.query
+    values = {n: inputs.get(n, v)[0] for n, v in old.mechanism.data.inputs.items()}
+    data = read_data(graph, {**values, **dict(_columns(old))}, sizes=sizes)
+    query = replace(
+        old,
+        mechanism=probe(old.graph, data),
+        observation=None,
+        summaries=summaries_of(graph, set(old.given) - old.partial, data),
+    )
+    barren = tuple(p for p in plan.pruned if p.name not in query.graph)
+    found = _planned(graph, query, barren, plan.budget, plan.forced or plan.routes[0].method)
+    for i, route in enumerate(found.routes):
+        if route.ask and i in plan._solvers:
+            found._solvers[i] = plan._solvers[i].resized(route.query)  # type: ignore[attr-defined]
+    return found
+
+
+def _columns(query: Query) -> Iterator[tuple[str, Any]]:
+    """The columns of long-format plates, by the plates that they point at."""
+    for columns in query.mechanism.columns.values():
+        yield from columns.items()
 
 
 def _planned(

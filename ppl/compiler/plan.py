@@ -5,14 +5,14 @@ It prints, draws, turns into JSON, and it runs: `plan.posterior(observation)`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
 import torch
 
-from ..errors import BackendError, QueryError
+from ..errors import BackendError, QueryError, closest
 from ..graph import Graph
 from ..mechanism import Data, Lookup, Mechanism, read_data
 from ..posterior import MostProbable, Posterior, Posteriors
@@ -87,6 +87,7 @@ class Plan:
     forced: str | None = None
     _solvers: dict[int, Solver] = field(default_factory=dict, repr=False)
     _gapped: dict[frozenset[str], Plan] = field(default_factory=dict, repr=False)
+    _sized: dict[tuple, Plan] = field(default_factory=dict, repr=False)
     _codes: dict[str, Mapping[Any, int]] = field(default_factory=dict, repr=False)
     _coded: list[bool] = field(default_factory=list, repr=False)  # whether codes were asked for
 
@@ -107,6 +108,9 @@ class Plan:
         quick = self._quick(observation, nan)
         if quick is not None:
             return quick
+        resized = self._resized(observation, nan, batch=False)
+        if resized is not None:
+            return resized.posterior(observation, nan=nan)
         data = self._read(observation, nan, batch=False)
         return self._for(data)._run(data)[0]
 
@@ -123,6 +127,9 @@ class Plan:
             A sequence of posteriors in the order of the observations; `posteriors["rain"]` is the marginal of one node for
             all of them, with a leading axis.
         """
+        resized = self._resized(observations, nan, batch=True)
+        if resized is not None:
+            return resized.posteriors(observations, nan=nan)
         data = self._read(observations, nan, batch=True)
         return self._for(data)._run(data)
 
@@ -183,6 +190,27 @@ class Plan:
         return replace(
             data, inputs=mechanism.data.inputs, columns=mechanism.columns, sizes=mechanism.sizes
         )
+
+    def _resized(self, observation: Any, nan: str, batch: bool) -> Plan | None:
+        """The plan for other numbers of members than it was made with, whose solvers answer for them without being prepared again; `None` where
+        the numbers are the same, or some engine cannot."""
+        open_plates = {n for n, p in self.model.plates.items() if p.size is None and not p.of}
+        if not open_plates or not all(
+            hasattr(self._solvers.get(i), "resized") for i, r in enumerate(self.routes) if r.ask
+        ):
+            return None
+        sizes = self.query.mechanism.sizes
+        kept = {n: s for n, s in sizes.items() if n not in open_plates}
+        data = read_data(self.model, observation, sizes=kept, nan=nan, batch=batch)
+        new = {n: data.sizes.get(n, s) for n, s in sizes.items()}
+        if new == dict(sizes):
+            return None
+        key = tuple(sorted(new.items()))
+        if key not in self._sized:
+            from .compile import with_sizes
+
+            self._sized[key] = with_sizes(self, new, {**data.inputs})
+        return self._sized[key]
 
     def _for(self, data: Data) -> Plan:
         """This plan, or the one for the gaps that these observations have: missing cells open paths."""
@@ -273,6 +301,40 @@ class Plan:
                 f"This plan was made for given={list(self.query.given)}; pass an observation of them."
             )
         return self.query.observation
+
+    def likelihood(self, name: str) -> Callable[..., Any]:
+        """The density that a neural likelihood has learned for an observed node, as a distribution for the body of another model.
+
+        Args:
+            name: The node.
+
+        Returns:
+            A function of the node's parents, by name or in order, that a body may return: densities and draws, differentiable. Of a node in a
+            plate it is the density of one member.
+
+        Raises:
+            QueryError: If no density of this node was learned.
+
+        Example:
+            ::
+
+                net = ppl.compile(simulator, ["x"], method="nle").likelihood("x")
+
+                @other.observed
+                def x(theta):
+                    return net(theta)
+        """
+        for i, route in enumerate(self.routes):
+            if name in route.query.evidence and route.verdict is not None:
+                solver = getattr(self._solver(i), "solver", self._solver(i))
+                if hasattr(solver, "likelihood"):
+                    return solver.likelihood(name)
+                raise QueryError(
+                    f"'{name}' is answered for by {route.method}, which learns no density of it; method='nle' does."
+                )
+        raise QueryError(
+            f"This plan has learned nothing of '{name}'.{closest(name, self.query.given)}"
+        )
 
     def sensitivity(self, name: str, data: Data) -> torch.Tensor:
         """The gradient of the log-evidence with respect to a node's table; see `Posterior.sensitivity`."""
