@@ -327,6 +327,30 @@ def test_what_hides_from_the_code_shows_in_the_probes(tmp_path):
         ppl.load(file, shifted(2.0))
 
 
+def test_a_text_that_was_run_without_a_module_is_read_too(tmp_path):
+    """Its functions and classes say that they belong to nobody, or to Python; they are the user's all the same."""
+    text = (
+        "import ppl\n"
+        "from ppl.distributions import Normal\n"
+        "class Scale:\n    factor = {factor}\n"
+        "model = ppl.Model('m')\n"
+        "@model.theta\ndef level(): return Normal(0, {sd})\n"
+        "@model.observed\ndef y(level): return Normal(level * Scale.factor, 1)\n"
+    )
+
+    def ran(**values):
+        names = {}
+        exec(text.format(**values), names)
+        return names["model"]
+
+    file = ppl.compile(ran(factor=1, sd=1), {"y": 1.0}).save(tmp_path / "m")
+    ppl.load(file, ran(factor=1, sd=1))
+    with pytest.raises(ppl.StoreError, match=r"changed: level \(code\)\."):
+        ppl.load(file, ran(factor=1, sd=2))
+    with pytest.raises(ppl.StoreError, match=r"changed: y \(code\)\."):
+        ppl.load(file, ran(factor=2, sd=1))
+
+
 def test_another_size_and_another_order_are_other_models(tmp_path):
     """Axes and elimination follow the declarations."""
 
