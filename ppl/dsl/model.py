@@ -533,6 +533,36 @@ class Model:
         prior = Prior(self.graph, of, sizes, inputs)
         return prior, Simulator(self.graph, prior, given, sizes, inputs)
 
+    def to_pyro(self, *, sizes: Mapping[str, int] | None = None) -> Any:
+        """The model as a Pyro program, for Pyro's own engines and handlers.
+
+        The program takes the observation as a mapping and inputs as keyword arguments. Random nodes are `pyro.sample` sites, deterministic ones
+        `pyro.deterministic`, plates `pyro.plate`; of a chain every member is a site, `name[0]`, `name[1]`, ….
+
+        Args:
+            sizes: Sizes of plates that neither the model nor the data tell.
+
+        Raises:
+            QueryError: If a node has no density.
+
+        Example:
+            >>> import ppl, pyro
+            >>> from ppl.distributions import Normal
+            >>> scale = ppl.Model("scale")
+            >>> @scale.theta
+            ... def weight(): return Normal(0, 1)
+            >>> @scale.observed(plate=scale.plate("weighing"))
+            ... def reading(weight): return Normal(weight, 1)
+            >>> trace = pyro.poutine.trace(scale.to_pyro()).get_trace({"weight": 0.5, "reading": [0.5, 1]})
+            >>> trace.log_prob_sum()
+            tensor(-3.0068, dtype=torch.float64)
+            >>> scale.log_joint({"weight": 0.5, "reading": [0.5, 1]})
+            tensor(-3.0068, dtype=torch.float64)
+        """
+        from ..bridges import Program
+
+        return Program(self.graph, sizes)
+
     def _kinds(self) -> Mapping[str, str]:
         from ..mechanism.probe import kinds
 
