@@ -5,7 +5,7 @@ says why; `infer` answers it.
 """
 
 from . import distributions
-from .compiler import Budget, Method, Plan, compile
+from .compiler import Budget, Method, Plan, compile, load
 from .dsl import Model, model
 from .errors import (
     BackendError,
@@ -48,6 +48,7 @@ __all__ = [
     "distributions",
     "fit",
     "infer",
+    "load",
     "model",
     "previous",
     "read",

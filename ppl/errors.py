@@ -9,7 +9,7 @@
     │   └── ImpossibleError   the observation has probability zero under the model
     ├── FormatError           a file cannot be read; says file, line and variable
     ├── SimulationError       a body failed while it was called for a draw; says which, and how to replay it
-    ├── StoreError            a folder of simulations cannot be used; says why, and what is kept
+    ├── StoreError            a folder of simulations or a saved plan cannot be used; says why, and what is kept
     │   └── StoreLocked       another process writes to it
     └── BackendError          no engine can answer, or the engine that was asked for cannot; says why
 """
@@ -72,7 +72,7 @@ class SimulationError(GaltonError):
 
 
 class StoreError(GaltonError):
-    """A folder of simulations cannot be used: damaged, of another model, of a newer version, or on a full disk."""
+    """A folder of simulations, or a saved plan, cannot be used: damaged, of another model, of a newer version, or on a full disk."""
 
 
 class StoreLocked(StoreError):

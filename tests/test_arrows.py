@@ -15,8 +15,10 @@ ALLOWED = {
     "ppl/posterior": {"errors", "graph", "mechanism"},
     # A query says where simulations are run.
     "ppl/compiler": {"errors", "graph", "mechanism", "posterior", "campaign"},
-    # `Model.simulate`, `Model.log_joint` and `Model.draw` are the model's doors to these; see docs/decisions.
-    "ppl/dsl": {"errors", "graph", "mechanism", "campaign"},
+    # Other libraries call the model through these: forward sampling and densities are all that they need of it.
+    "ppl/bridges": {"errors", "graph", "mechanism", "distributions"},
+    # `Model.simulate`, `Model.log_joint`, `Model.draw`, `Model.prior` and `Model.to_pyro` are the model's doors to these; see docs/decisions.
+    "ppl/dsl": {"errors", "graph", "mechanism", "campaign", "bridges"},
 }
 
 

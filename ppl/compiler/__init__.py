@@ -4,5 +4,17 @@ from .compile import compile
 from .plan import Plan, Route
 from .protocol import Backend, Budget, Method, Solver, Verdict
 from .query import Query
+from .saved import load
 
-__all__ = ["Backend", "Budget", "Method", "Plan", "Query", "Route", "Solver", "Verdict", "compile"]
+__all__ = [
+    "Backend",
+    "Budget",
+    "Method",
+    "Plan",
+    "Query",
+    "Route",
+    "Solver",
+    "Verdict",
+    "compile",
+    "load",
+]

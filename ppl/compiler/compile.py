@@ -24,7 +24,7 @@ from .summaries import summaries_of
 if TYPE_CHECKING:
     from ..campaign import Running
 
-__all__ = ["compile"]
+__all__ = ["compile", "compiled"]
 
 
 def compile(
@@ -77,10 +77,51 @@ def compile(
     if not len(graph):
         raise QueryError(f"{graph.name} has no nodes; declare some first.")
     budget = budget or Budget()
-    forced, options = _forced(method)
+    _forced(method)  # a wrong option is refused before anything is read
     observation, names, data = _read(graph, given, inputs, sizes, nan)
     partial = frozenset(n for n in data.observed if data.missing(n)) | data.soft
     ask = resolve_ask(graph, of, names, partial)
+    return compiled(
+        graph,
+        names,
+        ask,
+        data,
+        observed=observation is not None,
+        partial=partial,
+        method=method,
+        budget=budget,
+        seed=seed,
+        workers=workers,
+        store=store,
+    )
+
+
+def compiled(
+    graph: Graph,
+    names: Collection[str],
+    ask: tuple[str, ...],
+    data: Data,
+    *,
+    observed: bool,
+    partial: frozenset[str],
+    method: str | Method | None,
+    budget: Budget,
+    seed: int,
+    workers: Any,
+    store: Any,
+) -> Plan:
+    """The plan for a question that has been read already, now or before it was saved.
+
+    Args:
+        graph: The model's whole graph.
+        names: The nodes that are given.
+        ask: The nodes that the answer is about.
+        data: Inputs, columns and sizes, and the observation if there is one.
+        observed: Whether there is one.
+        partial: The given nodes that have missing cells, or may have.
+        method: As in `compile`, like all that follow.
+    """
+    forced, options = _forced(method)
     pruned_graph, pruned = prune(graph, ask, names)
     for node in pruned_graph.nodes.values():
         if node.is_input and node.body is not None and node.name not in data.inputs:
@@ -90,14 +131,14 @@ def compile(
                 "range of inputs has no engine in this version."
             )
     mechanism = probe(pruned_graph, data)
-    if observation is not None:
-        observation = data = check_observation(pruned_graph, mechanism, data)
+    if observed:
+        data = check_observation(pruned_graph, mechanism, data)
     query = Query(
         pruned_graph,
         mechanism,
         tuple(names),
         ask,
-        observation=observation,
+        observation=data if observed else None,
         partial=partial,
         seed=seed,
         options=options,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -356,6 +358,27 @@ class Plan:
                 route.query, self.budget
             )
         return self._solvers[i]
+
+    def save(self, path: str | PathLike[str], *, force: bool = False) -> Path:
+        """Write the plan and what its engines learned, so that `ppl.load(path, model)` answers at once, and the same.
+
+        Engines that learn something are prepared if they are not yet; the others are prepared anew after loading, at no loss
+        but time. The model's functions are not written: its file is your program.
+
+        Args:
+            path: Of the file; any name.
+            force: Whether a file of this name may be replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            StoreError: If the file is there already, or cannot be written.
+            BackendError: If a part of the question has no engine, or an engine's state cannot be written down.
+        """
+        from .saved import save
+
+        return save(self, path, force=force)
 
     def _refusal(self, route: Route) -> str:
         rows = [

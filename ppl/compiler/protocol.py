@@ -100,7 +100,22 @@ class Verdict:
 
 
 class Solver(Protocol):
-    """A prepared engine: conditions on many observations at once."""
+    """A prepared engine: conditions on many observations at once.
+
+    A solver that learned something, such as a trained net, may also have
+
+        def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]
+
+    which `plan.save` writes: tensors by name, and facts. Facts are plain data, since nothing is pickled: numbers, texts, `None`, and lists,
+    tuples or dictionaries of them, tensors too. Everything comes back as it was, in its dtype, on the CPU, and in memory of its own. Then its backend has
+    `restore`, which makes a solver that answers with equal bits:
+
+        def restore(query: Query, budget: Budget, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Solver
+
+    The query is compiled again from the same model (whose likeness has been checked), data, seed and options; options that no file can hold were
+    handed in again. What follows from these need not be in the state. A solver for which nothing is worth keeping has no `state`, and is
+    prepared anew; `plan.save` then does not prepare it.
+    """
 
     def condition(self, data: Data) -> Sequence[Answer]:
         """One answer for each of `data.datasets` observations, in order."""

@@ -5,7 +5,7 @@ A function's name is the node, its required arguments are the parents, what it r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -454,6 +454,114 @@ class Model:
         from ..mechanism.joint import log_joint
 
         return log_joint(self.graph, values, inputs)
+
+    # -- for other libraries ---------------------------------------------------------------------
+
+    @property
+    def prior(self) -> Any:
+        """The prior of the θ as one flat vector: a `torch.distributions.Distribution`, as sbi and other libraries take it.
+
+        See `Model.vectors` for models whose prior needs the size of a plate or an input.
+
+        Example:
+            >>> import ppl
+            >>> from ppl.distributions import Gamma, Normal
+            >>> m = ppl.Model("m")
+            >>> @m.theta
+            ... def scale(): return Gamma(2, 1)
+            >>> @m.theta
+            ... def weights(scale): return Normal([0, 0], scale)
+            >>> m.prior.labels
+            ['scale', 'weights[0]', 'weights[1]']
+            >>> rows = m.prior.sample((5,))
+            >>> rows.shape, m.prior.log_prob(rows).shape, m.prior.named(rows)["weights"].shape
+            (torch.Size([5, 3]), torch.Size([5]), torch.Size([5, 2]))
+        """
+        from ..bridges import Prior
+
+        return Prior(self.graph)
+
+    @property
+    def simulator(self) -> Any:
+        """Rows of θ in, rows of data out: a function, as sbi and other libraries take it. See `Model.vectors`."""
+        return self.vectors()[1]
+
+    def vectors(
+        self,
+        *,
+        of: Collection[str] | str | None = None,
+        given: Collection[str] | str | None = None,
+        sizes: Mapping[str, int] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> tuple[Any, Any]:
+        """The model over flat vectors: `prior, simulator = model.vectors(...)`, for libraries that know nothing of names.
+
+        Both are seeded by torch's global generator. `prior.named(rows)` goes back to values by name, `simulator.flat(observation)` makes a row
+        of an observation, `.labels` say what each number is.
+
+        Args:
+            of: The nodes in a row of θ; by default the θ, or the latents of a model without. The random nodes that they depend on are
+                added; all others are integrated out, by being drawn afresh for every simulation.
+            given: The nodes in a row of data; by default the observed ones. Summaries may be named, and inputs that have a range.
+            sizes: Sizes of plates that the model does not tell.
+            inputs: Values of inputs, and integer columns of long-format plates.
+
+        Returns:
+            The prior, a `torch.distributions.Distribution`, and the simulator, which gives NaN where a simulation failed.
+
+        Raises:
+            QueryError: If a node is unknown, a plate has no size, an input no value, or the prior depends on what is observed.
+
+        Example:
+            >>> import ppl
+            >>> from ppl.distributions import Normal
+            >>> line = ppl.Model("line")
+            >>> row = line.plate("row")
+            >>> line.input("x", plate=row)
+            >>> @line.theta
+            ... def slope(): return Normal(0, 1)
+            >>> @line.observed(plate=row)
+            ... def y(slope, x): return Normal(slope * x, 1)
+            >>> prior, simulator = line.vectors(inputs={"x": [0, 1, 2]})
+            >>> simulator(prior.sample((10,))).shape
+            torch.Size([10, 3])
+            >>> simulator.flat({"y": [0.5, 1, 2]})
+            tensor([0.5000, 1.0000, 2.0000])
+        """
+        from ..bridges import Prior, Simulator
+
+        prior = Prior(self.graph, of, sizes, inputs)
+        return prior, Simulator(self.graph, prior, given, sizes, inputs)
+
+    def to_pyro(self, *, sizes: Mapping[str, int] | None = None) -> Any:
+        """The model as a Pyro program, for Pyro's own engines and handlers.
+
+        The program takes the observation as a mapping and inputs as keyword arguments. Random nodes are `pyro.sample` sites, deterministic ones
+        `pyro.deterministic`, plates `pyro.plate`; of a chain every member is a site, `name[0]`, `name[1]`, ….
+
+        Args:
+            sizes: Sizes of plates that neither the model nor the data tell.
+
+        Raises:
+            QueryError: If a node has no density.
+
+        Example:
+            >>> import ppl, pyro
+            >>> from ppl.distributions import Normal
+            >>> scale = ppl.Model("scale")
+            >>> @scale.theta
+            ... def weight(): return Normal(0, 1)
+            >>> @scale.observed(plate=scale.plate("weighing"))
+            ... def reading(weight): return Normal(weight, 1)
+            >>> trace = pyro.poutine.trace(scale.to_pyro()).get_trace({"weight": 0.5, "reading": [0.5, 1]})
+            >>> trace.log_prob_sum()
+            tensor(-3.0068, dtype=torch.float64)
+            >>> scale.log_joint({"weight": 0.5, "reading": [0.5, 1]})
+            tensor(-3.0068, dtype=torch.float64)
+        """
+        from ..bridges import Program
+
+        return Program(self.graph, sizes)
 
     def _kinds(self) -> Mapping[str, str]:
         from ..mechanism.probe import kinds

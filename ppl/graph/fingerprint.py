@@ -5,6 +5,7 @@ Names of files, line numbers and docstrings do not count. Functions of installed
 
 from __future__ import annotations
 
+import builtins
 import functools
 import hashlib
 import inspect
@@ -174,7 +175,21 @@ class _Reading:
 def is_library(value: Any) -> bool:
     """Whether a function or class belongs to Python, to an installed package, or to us."""
     name = getattr(value, "__module__", None) or "builtins"
+    if name == "builtins" and _nameless(value):
+        return False
     if name.split(".")[0] in OURS or name.split(".")[0] in sys.stdlib_module_names:
         return name != "__main__"
     file = getattr(sys.modules.get(name), "__file__", None)
     return file is not None and str(Path(file).resolve()).startswith(LIBRARIES)
+
+
+def _nameless(value: Any) -> bool:
+    """Whether a function or class comes from a text that was run without a module's name, which looks like Python's own."""
+    if isinstance(value, FunctionType):
+        return True  # Python's own are not written in Python
+    heap = 1 << 9  # made by a class statement, as a few of Python's own are
+    return (
+        isinstance(value, type)
+        and bool(value.__flags__ & heap)
+        and getattr(builtins, value.__name__, None) is not value
+    )

@@ -57,24 +57,36 @@ def log_joint(
     return total
 
 
-def log_density(mechanism: Mechanism, node: Node, values: dict[str, Tensor], draws: int) -> Tensor:
-    """log p(node | parents) of every member, `(draws, *plates)`; a block (`over=`) is one member."""
+def log_density(
+    mechanism: Mechanism, node: Node, values: dict[str, Tensor], draws: int, audit: bool = True
+) -> Tensor:
+    """log p(node | parents) of every member, `(draws, *plates)`; a block (`over=`) is one member.
+
+    Args:
+        mechanism: How bodies are called.
+        node: The node.
+        values: Its value and its parents', `(draws or 1, *plates, *event)`.
+        draws: The length of the axis of draws.
+        audit: Whether lifted calls are compared with single ones; who scores again and again does so once.
+    """
     plate = (
         next((p for p in node.plates if mechanism.graph.plates[p].ordered), None)
         if node.lags
         else None
     )
     if plate is None:
-        return _scored(mechanism, node, values, draws, None)
+        return _scored(mechanism, node, values, draws, None, audit)
     size = mechanism.sizes[plate]
-    parts = [_scored(mechanism, node, values, draws, (plate, 0, 1))]
+    parts = [_scored(mechanism, node, values, draws, (plate, 0, 1), audit)]
     if size > 1:
-        parts.append(_scored(mechanism, node, values, draws, (plate, 1, size)))
+        parts.append(_scored(mechanism, node, values, draws, (plate, 1, size), audit))
     return torch.cat(parts, dim=1 + node.plates.index(plate))
 
 
-def _scored(mechanism: Mechanism, node: Node, values, draws: int, window: Window | None) -> Tensor:
-    outcome = mechanism.outcome(node, values, draws, 0, window)
+def _scored(
+    mechanism: Mechanism, node: Node, values, draws: int, window: Window | None, audit: bool
+) -> Tensor:
+    outcome = mechanism.outcome(node, values, draws, 0, window, audit)
     assert outcome.distribution is not None
     value = values[node.name]
     if window is not None:

@@ -68,6 +68,8 @@ class Mechanism:
         self.sizes = dict(data.sizes)
         self.columns = data.columns
         self.facts: dict[str, Facts] = {}
+        #: What the bodies gave when they were probed, `(draws or 1, *plates, *event)`.
+        self.probed: dict[str, Tensor] = {}
         self.packings: dict[str, Packing] = {}
         self.callers: dict[tuple[str, str], Caller] = {}
         for node in graph.nodes.values():

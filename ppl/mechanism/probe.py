@@ -37,13 +37,13 @@ def probe(graph: Graph, data: Data, record: bool = True) -> Mechanism:
     mechanism = Mechanism(graph, data)
     try:
         if needed:
-            forward(mechanism, 2, PROBE, only=needed)
+            mechanism.probed = forward(mechanism, 2, PROBE, only=needed).values
     except (SimulationError, ModelError) as error:
         if not record:
             raise
         mechanism = Mechanism(graph, data, record=True)
         try:
-            forward(mechanism, 32, PROBE, only=needed)
+            mechanism.probed = forward(mechanism, 32, PROBE, only=needed).values
         except (SimulationError, ModelError):
             raise error from None
     for node in graph.nodes.values():
