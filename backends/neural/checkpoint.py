@@ -51,13 +51,14 @@ class Checkpoint:
         tensors |= {f"averaged.{k}": v for k, v in averaged.state_dict().items()}
         for i, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        tensors["generator"] = generator.get_state()
+        tensors |= {"generator": generator.get_state(), "noise": torch.get_rng_state()}
         facts = {
             "losses": moment.losses,
             "waited": moment.waited,
             "epoch": moment.epoch,
             "shape": _shape(net),
-            "steps": schedule.last_epoch,
+            "schedule": schedule.state_dict(),
+            "groups": optimiser.state_dict()["param_groups"],
         }
         temporary = self.path.with_name(self.path.name + ".part")
         # Safetensors refuses tensors that share memory.
@@ -96,11 +97,10 @@ class Checkpoint:
         for key, value in _part(tensors, "optimiser.").items():
             i, _, name = key.partition(".")
             state.setdefault(int(i), {})[name] = value
-        for _ in range(facts["steps"]):
-            schedule.step()
-        settings = optimiser.state_dict()
-        optimiser.load_state_dict({"state": state, "param_groups": settings["param_groups"]})
+        optimiser.load_state_dict({"state": state, "param_groups": facts["groups"]})
+        schedule.load_state_dict(facts["schedule"])
         generator.set_state(tensors["generator"])
+        torch.set_rng_state(tensors["noise"])
         best = _part(tensors, "best.")
         return Moment(best, tuple(facts["losses"]), facts["waited"], facts["epoch"])
 

@@ -19,7 +19,7 @@ from ppl.mechanism.laws import fixed_support
 from .members import aligned, facts_of, find, members
 from .variables import heavy
 
-__all__ = ["INDEX", "Column", "Features"]
+__all__ = ["INDEX", "Column", "Features", "distinct"]
 
 #: Categories with more values than this stay numbers.
 MOST_INDICATORS = 32
@@ -136,9 +136,8 @@ class Features:
             columns.append(Column(INDEX + plate, size if size <= MOST_INDICATORS else 0))
         raw, labels = _raw(query, columns, values, plate)
         flat = raw.flatten(0, 1)
+        kept = distinct(flat)
         mean, spread = flat.mean(dim=0), flat.std(dim=0) if len(flat) > 1 else flat[0] * 0
-        least = 1e-9 * flat.abs().amax(dim=0).clamp(min=1e-9) if len(flat) else spread
-        kept = _distinct(flat, mean, spread, (spread > least).nonzero()[:, 0])
         z = (flat[:, kept] - mean[kept]) / spread[kept]
         edges = (z.amin(dim=0), z.amax(dim=0)) if len(kept) else (mean[kept], mean[kept])
         return cls(
@@ -219,10 +218,17 @@ def _bound(support, key: str) -> float | None:
     return None if bound is None else float(torch.as_tensor(bound).reshape(-1)[0])
 
 
-def _distinct(flat: Tensor, mean: Tensor, spread: Tensor, kept: Tensor) -> Tensor:
-    """Columns without copies of earlier ones."""
-    z = ((flat[:1000, kept] - mean[kept]) / spread[kept]).T.contiguous().numpy()
+def distinct(rows: Tensor) -> Tensor:
+    """Columns of `(rows, columns)` that vary, without copies of earlier ones."""
+    if len(rows) < 2:
+        return torch.zeros(0, dtype=torch.int64)
+    mean, spread = rows.mean(dim=0), rows.std(dim=0)
+    least = 1e-9 * rows.abs().amax(dim=0).clamp(min=1e-9)
+    kept = (spread > least).nonzero()[:, 0]
+    # Of what is a multiple of an earlier column nothing is new, but for rounding.
+    z = ((rows[:1000, kept] - mean[kept]) / spread[kept]).T
+    z = (z * z[:, :1].sign()).to(torch.float32).contiguous()
     first: dict[bytes, int] = {}
-    for place, column in enumerate(z):
+    for place, column in enumerate((z * 2**16).round().numpy()):
         first.setdefault(column.tobytes(), place)
     return kept[list(first.values())]

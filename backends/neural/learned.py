@@ -30,6 +30,10 @@ def learned(density: LearnedDensity) -> Callable[..., Distribution]:
         raise QueryError(f"What was learned is the density of {', '.join(names)} together.")
     if density.factor.indexed:
         raise QueryError(f"The density of '{names[0]}' differs from member to member.")
+    if len(density.kept) < density.variables.size:
+        raise QueryError(
+            f"'{names[0]}' has entries that never vary, or repeat one another: it has no density as a whole."
+        )
     name, parents = names[0], density.factor.parents
     facts = density.query.mechanism.facts
     graph = density.query.graph
@@ -60,7 +64,7 @@ def learned(density: LearnedDensity) -> Callable[..., Distribution]:
         numbers = none.to(torch.float64) if part.coded else part.numbers(value)
         logs = []
         for net in density.nets:
-            found = net.log_prob(codes, net.scaled(numbers), c).to(torch.float64)
+            found = net.log_prob(codes, net.scaled(numbers[:, density.kept]), c).to(torch.float64)
             logs.append(found if part.coded else found + part.log_slope(numbers))
         total = torch.stack(logs).logsumexp(dim=0) - float(torch.tensor(float(len(logs))).log())
         return total.reshape(batch)

@@ -16,7 +16,7 @@ from ppl.mechanism.joint import log_density
 
 from .conditional import Conditional
 from .factors import Factor
-from .features import Features
+from .features import Features, distinct
 from .members import members, present_members
 from .options import Options
 from .packing import loaded, packed, unpacked
@@ -24,7 +24,7 @@ from .simulations import Simulations
 from .train import Settings, Trained, train
 from .variables import Variable, Variables, datum
 
-__all__ = ["GROWTH", "Explicit", "LearnedDensity", "Term", "evidence_of", "some_rows"]
+__all__ = ["GROWTH", "Explicit", "LearnedDensity", "Term", "evidence_of", "numbered", "some_rows"]
 
 #: Of values of the parameters, `(draws, *plates, *event)`: `(draws,)`.
 Term = Callable[[Mapping[str, Tensor]], Tensor]
@@ -52,6 +52,7 @@ class LearnedDensity:
         variables: Of its data.
         nets: An ensemble, whose densities are averaged.
         trained: How each came about.
+        kept: Numbers that are described: not those that never vary, nor copies of others.
         low, high: The range of the simulated numbers, standardised.
     """
 
@@ -61,6 +62,7 @@ class LearnedDensity:
     variables: Variables
     nets: list[Conditional]
     trained: list[Trained]
+    kept: Tensor
     low: Tensor
     high: Tensor
 
@@ -90,7 +92,10 @@ class LearnedDensity:
         else:
             features, variables = start.features, start.variables
         generator = torch.Generator().manual_seed(query.seed)
+        plain = variables.encode(simulations.values)[1].flatten(0, 1)
+        kept = start.kept if start is not None else distinct(plain)
         codes, numbers = variables.encode(simulations.values, generator)
+        numbers = numbers[..., kept]
         c = features(query, values)
         draws, count = numbers.shape[:2]
         c = c.expand((draws, count, c.shape[2]))
@@ -106,7 +111,7 @@ class LearnedDensity:
                     net = start.nets[k]
                 else:
                     net = Conditional(
-                        variables.cards, variables.size, features.size, draws, options.density
+                        variables.cards, len(kept), features.size, draws, options.density
                     )
                     net.standardise(numbers)
                     net.fit_line(codes, net.scaled(numbers), c)
@@ -116,7 +121,7 @@ class LearnedDensity:
                     (codes, net.scaled(numbers), c),
                     query.seed * 1_000 + k,
                     seconds / options.ensemble,
-                    _numbered(settings, factor, k),
+                    numbered(settings, factor, k),
                     title,
                     options.progress,
                 )
@@ -124,14 +129,14 @@ class LearnedDensity:
             trained.append(found)
         z = nets[0].scaled(numbers)  # type: ignore[operator]
         low, high = (z.amin(dim=0), z.amax(dim=0)) if z.shape[1] else (z[0], z[0])
-        return cls(query, factor, features, variables, nets, trained, low, high)  # type: ignore[arg-type]
+        return cls(query, factor, features, variables, nets, trained, kept, low, high)  # type: ignore[arg-type]
 
     @property
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors, and plain data."""
         tensors, features = self.features.state
         nets = {f"net{k}": net.state_dict() for k, net in enumerate(self.nets)}
-        edges = {"low": self.low, "high": self.high}
+        edges = {"kept": self.kept, "low": self.low, "high": self.high}
         facts = {
             "features": features,
             "variables": [v.facts for v in self.variables.parts],
@@ -197,6 +202,7 @@ class LearnedDensity:
             )
         there = there.expand(numbers.shape[1])
         slope = self.variables.log_slope(numbers)
+        numbers = numbers[..., self.kept]
         parents = {p: known[p] for p in factor.parents if p in known}
 
         def log_likelihood(values: Mapping[str, Tensor]) -> Tensor:
@@ -216,12 +222,14 @@ class LearnedDensity:
         """How far the observation lies outside what was simulated, in standard deviations of it, and the nodes."""
         observed, present = evidence_of(self.query, data)
         _, numbers = self.variables.encode({n: observed[n] for n in self.factor.names})
-        if not numbers.shape[2]:
+        if not len(self.kept):
             return 0.0, []
         there = present_members(self.query, self.factor.names, present, self.factor.plate)[0]
+        numbers = numbers[..., self.kept]
         z = self.nets[0].scaled(numbers)[0][there.expand(numbers.shape[1])]
         away = ((z - self.high).clamp(min=0) + (self.low - z).clamp(min=0)).amax(dim=0)
         labels = [v.name for v in self.variables.numeric for _ in range(v.size)]
+        labels = [labels[int(k)] for k in self.kept]
         order = away.argsort(descending=True)
         names = [labels[int(i)] for i in order if float(away[i]) > 0]
         return float(away.max()), list(dict.fromkeys(names))
@@ -303,7 +311,7 @@ def some_rows(draws: int, count: int, generator: torch.Generator) -> Tensor:
     return (torch.arange(draws).unsqueeze(1) * count + members).reshape(-1)
 
 
-def _numbered(settings: Settings, factor: Factor, k: int) -> Settings:
+def numbered(settings: Settings, factor: Factor, k: int) -> Settings:
     """With a checkpoint of its own for each net."""
     if settings.checkpoint is None:
         return settings

@@ -24,7 +24,7 @@ from .densities import mlp
 from .embedding import Embedding, Groups, own_sizes
 from .factors import Factor
 from .features import Features
-from .likelihood import GROWTH, Term, evidence_of, some_rows
+from .likelihood import GROWTH, Term, evidence_of, numbered, some_rows
 from .members import members, present_members
 from .options import Options
 from .packing import loaded, packed, unpacked
@@ -205,7 +205,7 @@ class LearnedRatio:
                     (theta, *rows),
                     query.seed * 1_000 + k,
                     seconds / options.ensemble,
-                    replace(options.settings, batch=batch, checkpoint=None),
+                    numbered(replace(options.settings, batch=batch), factor, k),
                     title,
                     options.progress,
                 )
