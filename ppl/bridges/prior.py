@@ -70,7 +70,7 @@ class Prior(Distribution):
         super().__init__(torch.Size(), torch.Size([self.layout.size]), validate_args=False)
 
     def __repr__(self) -> str:
-        return f"Prior({', '.join(self.layout.names)}; {self.layout.size} numbers)"
+        return f"Prior({', '.join(self.layout.names)}; rows of {self.layout.size})"
 
     # -- rows and names --------------------------------------------------------------------------
 

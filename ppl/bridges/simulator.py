@@ -52,7 +52,7 @@ class Simulator:
         self.layout = Layout(self._mechanism, names)
 
     def __repr__(self) -> str:
-        return f"Simulator({', '.join(self.prior.names)} -> {', '.join(self.layout.names)}; {self.layout.size} numbers)"
+        return f"Simulator({', '.join(self.prior.names)} -> {', '.join(self.layout.names)}; rows of {self.layout.size})"
 
     @property
     def names(self) -> tuple[str, ...]:
