@@ -21,8 +21,8 @@ from .variables import heavy
 
 __all__ = ["INDEX", "Column", "Features", "distinct"]
 
-#: Categories with more values than this stay numbers.
-MOST_INDICATORS = 32
+#: Categories with more values than this stay numbers; other whole numbers with so few values are indicators besides.
+MOST_INDICATORS, FEW_VALUES = 32, 16
 #: The index of a plate's member is a name of its own among the columns.
 INDEX = "index of "
 
@@ -33,23 +33,25 @@ class Column:
 
     Args:
         name: The node.
-        categories: The number of its values, where they become indicators; 0 for numbers.
+        levels: Its values, where they become indicators.
+        number: Whether it is a number, too.
         low, high: A bound on one side only, whose distance is taken by its logarithm.
         squash: Middle and width of heavy-tailed values.
     """
 
     name: str
-    categories: int = 0
+    levels: tuple[int, ...] = ()
+    number: bool = True
     low: float | None = None
     high: float | None = None
     squash: tuple[float, float] | None = None
 
     def __call__(self, value: Tensor) -> Tensor:
         """`(draws, members, columns)` of values `(draws, members, entries)`."""
-        if self.categories:
-            value = torch.nn.functional.one_hot(
-                value.to(torch.int64).clamp(0, self.categories - 1), self.categories
-            ).flatten(2)
+        if self.levels:
+            hot = value.unsqueeze(-1) == torch.tensor(self.levels)
+            hot = hot.flatten(2).to(torch.float64)
+            return torch.cat([value.to(torch.float64), hot], dim=2) if self.number else hot
         value = value.to(torch.float64)
         if self.low is not None:
             value = (value - self.low).clamp(min=1e-300).log()
@@ -108,7 +110,14 @@ class Features:
     def of(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Features:
         """The way back."""
         columns = tuple(
-            Column(**{**c, "squash": None if c["squash"] is None else tuple(c["squash"])})
+            Column(
+                c["name"],
+                tuple(c["levels"]),
+                c["number"],
+                c["low"],
+                c["high"],
+                None if c["squash"] is None else tuple(c["squash"]),
+            )
             for c in facts["columns"]
         )
         return cls(columns=columns, plate=facts["plate"], labels=tuple(facts["labels"]), **tensors)
@@ -133,11 +142,13 @@ class Features:
         columns = [_column(query, name, values[name]) for name in names]
         if indexed and plate is not None:
             size = query.sizes[plate]
-            columns.append(Column(INDEX + plate, size if size <= MOST_INDICATORS else 0))
+            levels = tuple(range(size)) if size <= MOST_INDICATORS else ()
+            columns.append(Column(INDEX + plate, levels, number=not levels))
         raw, labels = _raw(query, columns, values, plate)
         flat = raw.flatten(0, 1)
         kept = distinct(flat)
-        mean, spread = flat.mean(dim=0), flat.std(dim=0) if len(flat) > 1 else flat[0] * 0
+        mean = flat.mean(dim=0)
+        spread = flat.std(dim=0) if len(kept) else mean
         z = (flat[:, kept] - mean[kept]) / spread[kept]
         edges = (z.amin(dim=0), z.amax(dim=0)) if len(kept) else (mean[kept], mean[kept])
         return cls(
@@ -196,10 +207,10 @@ def _column(query: Query, name: str, value: Tensor) -> Column:
     facts, node = facts_of(query, name), find(query, name)
     whole = not value.is_floating_point()
     if whole:
-        top = int(value.max()) + 1
-        nominal = facts.family == "Categorical" and int(value.min()) >= 0
-        if nominal and 2 < top <= MOST_INDICATORS:
-            return Column(name, categories=top)
+        seen = torch.unique(value)
+        nominal = facts.family == "Categorical"
+        if 2 < len(seen) <= (MOST_INDICATORS if nominal else FEW_VALUES):
+            return Column(name, tuple(seen.tolist()), number=not nominal)
     support = node.support if node.support is not None else facts.support
     explicit = facts.kind == "explicit" and name in query.graph and not whole
     low = high = None
@@ -220,7 +231,7 @@ def _bound(support, key: str) -> float | None:
 
 def distinct(rows: Tensor) -> Tensor:
     """Columns of `(rows, columns)` that vary, without copies of earlier ones."""
-    if len(rows) < 2:
+    if len(rows) < 2 or not rows.shape[1]:
         return torch.zeros(0, dtype=torch.int64)
     mean, spread = rows.mean(dim=0), rows.std(dim=0)
     least = 1e-9 * rows.abs().amax(dim=0).clamp(min=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,6 +46,8 @@ def learned(density: LearnedDensity) -> Callable[..., Distribution]:
             *facts[parent].event_shape,
         )
     (part,) = density.variables.parts
+    # Whoever differentiates the density does so in its parents; the weights are what they are.
+    nets = [copy.deepcopy(net).requires_grad_(False) for net in density.nets]
 
     def rows(q: Mapping[str, Tensor]) -> tuple[Tensor, torch.Size]:
         lead = next(iter(q.values())).shape
@@ -63,7 +66,7 @@ def learned(density: LearnedDensity) -> Callable[..., Distribution]:
         codes = part.codes(value) if part.coded else none.to(torch.int64)
         numbers = none.to(torch.float64) if part.coded else part.numbers(value)
         logs = []
-        for net in density.nets:
+        for net in nets:
             found = net.log_prob(codes, net.scaled(numbers[:, density.kept]), c).to(torch.float64)
             logs.append(found if part.coded else found + part.log_slope(numbers))
         total = torch.stack(logs).logsumexp(dim=0) - float(torch.tensor(float(len(logs))).log())
@@ -71,8 +74,9 @@ def learned(density: LearnedDensity) -> Callable[..., Distribution]:
 
     def draw(q: Mapping[str, Tensor], shape: tuple[int, ...]) -> Tensor:
         c, lead = rows(q)
+        shape = (*shape, *lead)
         c = c.reshape((*lead, -1)).expand((*shape, c.shape[-1])).reshape((-1, c.shape[-1]))
-        net = density.nets[int(torch.randint(len(density.nets), ()))]
+        net = nets[int(torch.randint(len(nets), ()))]
         with torch.no_grad():
             codes, numbers = net.sample(c)
         return part.values(codes if part.coded else numbers).reshape((*shape, *part.shape))

@@ -85,9 +85,12 @@ class LearnedDensity:
             start: An earlier one, whose nets are trained on.
         """
         values = {**query.mechanism.data.inputs, **simulations.values}
+        parts = [_datum(query, n, factor.plate, values[n]) for n in factor.names]
+        if start is not None and not _known(parts, start.variables.parts):
+            # Values that were never seen before are new classes: the net begins afresh.
+            start = None
         if start is None:
             features = Features.fit(query, factor.parents, values, factor.plate, factor.indexed)
-            parts = [_datum(query, n, factor.plate, values[n]) for n in factor.names]
             variables = Variables(query, parts, factor.plate)
         else:
             features, variables = start.features, start.variables
@@ -286,6 +289,19 @@ def _datum(query: Query, name: str, plate: str | None, simulated: Tensor):
             seen = observed[name].to(torch.int64) if whole else observed[name]
             simulated = torch.cat([simulated, seen.to(simulated.dtype)])
     return datum(query, name, plate, simulated)
+
+
+def _known(parts: Sequence[Variable], before: Sequence[Variable]) -> bool:
+    """Whether all classes of coded nodes were there before."""
+    return all(
+        one.kind == two.kind
+        and (
+            one.domain is None
+            or two.domain is None
+            or bool(torch.isin(one.domain, two.domain).all())
+        )
+        for one, two in zip(parts, before, strict=True)
+    )
 
 
 def _check_simulated(

@@ -69,7 +69,7 @@ def posed(method: str, query: Query, budget: Budget) -> Verdict:
     guarantee = (
         "a trained approximation, for any observation; nothing is verified until it is checked"
     )
-    if not any(query.mechanism.facts[n].kind == "opaque" for n in (*query.free, *query.evidence)):
+    if not opaque(query):
         return Verdict(
             method, True, 8, EXPLICIT, False, guarantee, "U", cost, f"{FORCED}method='{method}'."
         )
@@ -367,7 +367,7 @@ class _Loss:
 def _some(mask: Tensor) -> Tensor:
     """Members that are there: from one to all, each number as likely in logarithm."""
     draws, count = mask.shape
-    kept = torch.exp(torch.rand(draws, 1) * torch.tensor(float(count)).log()).ceil()
+    kept = torch.exp(torch.rand(draws, 1) * torch.tensor(count + 1.0).log()).floor()
     place = torch.rand(draws, count).argsort(dim=1).argsort(dim=1)
     return (place < kept).to(mask.dtype)
 

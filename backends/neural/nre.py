@@ -17,9 +17,11 @@ from torch import Tensor
 from ppl.compiler import Budget, Query, Verdict
 
 from .factors import factorise
+from .npe import posed
 from .options import COMMON, read
 from .ratio import Contrast, LearnedRatio
 from .solver import LikelihoodSolver, likelihood, parts, simulated
+from .verdicts import opaque
 
 __all__ = ["CONTRAST", "OPTIONS", "judge", "prepare", "ratio", "restore"]
 
@@ -31,10 +33,8 @@ OPTIONS = (*COMMON, *CONTRAST, "embed")
 def judge(query: Query, budget: Budget) -> Verdict:
     """Able where the prior has a density; chosen where no posterior net can be trained."""
     found = ratio("nre", query, budget)
-    from . import npe
-
     if found.able and found.fits:
-        other = npe.posed("npe", query, budget)
+        other = posed("npe", query, budget)
         fits = not other.able
         why = (
             other.reason
@@ -52,12 +52,15 @@ def ratio(method: str, query: Query, budget: Budget) -> Verdict:
     Contrast.read(query, method)
     if not found.able:
         return replace(found, row=8)
-    opaque = any(query.mechanism.facts[n].kind == "opaque" for n in (*query.free, *query.evidence))
-    text = "a classifier learns how probable the data are under each θ" if opaque else found.reason
+    text = (
+        "a classifier learns how probable the data are under each θ"
+        if opaque(query)
+        else found.reason
+    )
     return replace(
         found,
         row=8,
-        fits=opaque,
+        fits=bool(opaque(query)),
         reason=text,
         guarantee="a learned ratio; nothing is verified until it is checked",
     )

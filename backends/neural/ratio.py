@@ -50,7 +50,7 @@ class Contrast:
     """
 
     loss: str = "nre-c"
-    classes: int = 10
+    classes: int = 5
     gamma: float = 1.0
     balanced: bool = False
 

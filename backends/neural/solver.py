@@ -42,7 +42,7 @@ def likelihood(method: str, query: Query, budget: Budget) -> Verdict:
         "numbers an item": max(f.dimensions for f in learned),
     }
     guarantee = "a learned likelihood; nothing is verified until it is checked"
-    if not found.learned:
+    if not opaque(query):
         remedy = f"{FORCED}method='{method}'."
         return Verdict(method, True, 7, EXPLICIT, False, guarantee, "U", cost, remedy)
     why = f"{opaque(query)}; {_story(found)}"

@@ -197,6 +197,8 @@ class _Training:
                     bad += 1
                     if bad > max(count // 4, 3):
                         return None
+                    # Nothing is learned from this step, but the schedule goes on.
+                    optimiser.step()
                     schedule.step()
                     continue
                 value.backward()
@@ -206,7 +208,9 @@ class _Training:
                 with torch.no_grad():
                     torch._foreach_lerp_(means, weights, 1 - settings.averaging)
             averaged.eval()
-            with torch.no_grad():
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                # The same masks, pairs and atoms every time, so that epochs can be compared.
+                torch.manual_seed(self.seed)
                 current = float(self.loss(averaged, [d[test] for d in data]).mean())
             if math.isnan(current) or (epoch > 5 and not math.isfinite(best_loss)):
                 return None

@@ -28,9 +28,11 @@ def dear(query: Query, budget: Budget) -> bool:
 
 
 def opaque(query: Query) -> str:
-    """Which nodes have no density, in words."""
+    """Which nodes have no density, in words; empty where all have one."""
     names = [n for n in (*query.free, *query.evidence) if query.mechanism.facts[n].kind == "opaque"]
     names = list(dict.fromkeys(names))
+    if not names:
+        return ""
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     return f"{shown} {'is' if len(names) == 1 else 'are'} opaque"
 
