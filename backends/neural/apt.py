@@ -24,7 +24,7 @@ from .embedding import own_sizes
 from .npe import NPESolver, cut, facts_of_training, pattern, posed
 from .options import COMMON, read
 from .posterior_net import PosteriorNet, Scheme
-from .rounds import OneObservation, after_first, rounds, sequential
+from .rounds import OneObservation, after_first, rounds, sequential, too_early
 from .simulations import Simulations, simulate
 from .structure import structure
 from .train import Settings, Trained, train
@@ -42,6 +42,9 @@ EPOCHS, LAST = 20, 40
 
 def judge(query: Query, budget: Budget) -> Verdict:
     """Fits where a posterior net does, for one observation and dear simulations, if the prior has a density."""
+    early = too_early("apt", 8, query)
+    if early is not None:
+        return early
     found = posed("apt", query, budget)
     if found.able:
         wanted = structure(query)

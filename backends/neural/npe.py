@@ -70,10 +70,8 @@ def posed(method: str, query: Query, budget: Budget) -> Verdict:
         "a trained approximation, for any observation; nothing is verified until it is checked"
     )
     if not opaque(query):
-        return Verdict(
-            method, True, 8, EXPLICIT, False, guarantee, "U", cost, f"{FORCED}method='{method}'."
-        )
-    why = f"{opaque(query)}; a flow learns p({', '.join(wanted.names)} | data) from simulations, once for all observations"
+        return Verdict(method, True, 8, EXPLICIT, False, guarantee, "U", cost, FORCED)
+    why = f"{opaque(query)}; a net learns p({', '.join(wanted.names)} | data) from simulations, once for all observations"
     if wanted.local:
         each = ", ".join(v.name for one in wanted.local for v in one.parts)
         why += f", {each} member by member"

@@ -43,7 +43,7 @@ def likelihood(method: str, query: Query, budget: Budget) -> Verdict:
     }
     guarantee = "a learned likelihood; nothing is verified until it is checked"
     if not opaque(query):
-        remedy = f"{FORCED}method='{method}'."
+        remedy = FORCED
         return Verdict(method, True, 7, EXPLICIT, False, guarantee, "U", cost, remedy)
     why = f"{opaque(query)}; {_story(found)}"
     large = [f for f in learned if f.dimensions > DIMENSIONS]
