@@ -180,7 +180,12 @@ class Embedding(nn.Module):
         self.sets = nn.ModuleList()
         for plate, features in groups.sets.items():
             ordered = groups.query.graph.plates[plate].ordered
-            self.sets.append(_Series(features.size) if ordered else _Set(features.size))
+            length = members(groups.query, plate)
+            net: nn.Module = _Set(features.size)
+            if ordered:
+                short = length * features.size <= SHORT
+                net = _Short(features.size, length) if short else _Series(features.size)
+            self.sets.append(net)
             # A set tells its size too.
             self.size += WIDTH + (not ordered)
         self.own = nn.ModuleList(groups.own.values())
@@ -236,6 +241,18 @@ class _Set(nn.Module):
         # The spread of an average falls with the root of the count.
         size = count.log()
         return torch.cat([self.all(torch.cat([pooled, plain, size], dim=-1)), size], dim=-1)
+
+
+class _Short(nn.Module):
+    """A few members in order, of which some may be missing: all of them side by side."""
+
+    def __init__(self, features: int, length: int):
+        super().__init__()
+        self.all = mlp(length * (features + 1), WIDTH, 64, 2)
+
+    def forward(self, members: Tensor, there: Tensor) -> Tensor:
+        weight = there.unsqueeze(-1)
+        return self.all(torch.cat([members * weight, weight], dim=-1).flatten(1))
 
 
 class _Series(nn.Module):

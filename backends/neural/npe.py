@@ -30,7 +30,7 @@ from .packing import loaded, packed, unpacked
 from .posterior_net import PosteriorNet, Scheme
 from .simulations import SIMULATIONS, Simulations, simulate
 from .structure import structure
-from .train import Trained, train
+from .train import Settings, Trained, train
 from .validity import Validity
 from .variables import Unsuitable
 from .verdicts import DEAR, EXPLICIT, FORCED, cannot, dear, far, opaque
@@ -95,9 +95,11 @@ def _gaps(query: Query, method: str) -> None:
 
 
 def _pooled(query: Query, name: str) -> bool:
-    """Whether missing cells of a node are missing members of a set or series, which a net can be trained for whatever they are."""
-    facts = query.mechanism.facts[name]
-    return len(axes_of(query, name)) == 1 and facts.kind != "input"
+    """Whether missing cells of a node are missing members of a set, or of a series that is not yet known: nets are trained for any of them to be missing."""
+    axes = axes_of(query, name)
+    if len(axes) != 1 or name not in query.graph:
+        return False
+    return not query.graph.plates[axes[0]].ordered or query.observation is None
 
 
 def _any_size(query: Query, name: str) -> bool:
@@ -180,17 +182,18 @@ class NPESolver:
                         scheme, len(simulations), own_sizes(scheme.groups, data), options.density
                     )
                 )
+                masks = _sets(query, scheme)
                 if start is None:
-                    net.begin(data, parameters, members)
+                    net.begin(_thinned(data, masks), parameters, members)
                 rows = (*data, *net.scaled(parameters), *members)
-                loss = _Loss(len(data), 2 * len(net.laws()), _sets(query, scheme))
+                loss = _Loss(len(data), 2 * len(net.laws()), masks)
                 found = train(
                     net,
                     loss,
                     rows,
                     query.seed * 1_000 + k,
                     left / options.ensemble,
-                    _numbered(options, k),
+                    _numbered(options, k, len(masks)),
                     f"training {method}",
                     options.progress,
                 )
@@ -356,10 +359,13 @@ class _Loss:
 
     def __call__(self, net: nn.Module, rows: Sequence[Tensor]) -> Tensor:
         assert isinstance(net, PosteriorNet)
-        data, rest = list(rows[: self.data]), rows[self.data :]
-        for place in self.masked:
-            data[place] = data[place] * _some(data[place])
+        data, rest = _thinned(rows[: self.data], self.masked), rows[self.data :]
         return -net.log_prob(data, rest[: self.parameters], rest[self.parameters :])
+
+
+def _thinned(data: Sequence[Tensor], masks: Sequence[int]) -> list[Tensor]:
+    """Data without some of the members that may be missing."""
+    return [d * _some(d) if place in masks else d for place, d in enumerate(data)]
 
 
 def _some(mask: Tensor) -> Tensor:
@@ -400,12 +406,15 @@ def _blanked(values: Mapping[str, Tensor], blank: Mapping[str, Tensor]) -> dict[
     return found
 
 
-def _numbered(options: Options, k: int):
-    """Settings with a checkpoint of its own for each net."""
-    path = options.settings.checkpoint
+def _numbered(options: Options, k: int, masked: int) -> Settings:
+    """Settings with a checkpoint of its own for each net; masks that differ from epoch to epoch take longer to learn from."""
+    settings = options.settings
+    if masked:
+        settings = replace(settings, epochs=2 * settings.epochs, patience=2 * settings.patience)
+    path = settings.checkpoint
     if path is None or options.ensemble == 1:
-        return options.settings
-    return replace(options.settings, checkpoint=path.with_name(f"{path.stem}-{k}{path.suffix}"))
+        return settings
+    return replace(settings, checkpoint=path.with_name(f"{path.stem}-{k}{path.suffix}"))
 
 
 def restore(

@@ -219,7 +219,7 @@ def test_missing_days_of_a_series():
         return level + 0.5 * rng.normal()
 
     gaps = {"y": [0.5, None, 0.7]}
-    plan = ppl.compile(model, ["y"], method="npe", budget=SMALL)
+    plan = ppl.compile(model, ["y"], method="npe", budget=ppl.Budget(simulations=10_000))
     for found in (ppl.infer(model, gaps, method="npe", budget=SMALL), plan.posterior(gaps)):
         assert float(found["level"].mean) == pytest.approx(0.6, abs=0.25 * 0.5 / 2**0.5)
 
@@ -274,7 +274,7 @@ def test_a_training_that_diverges_begins_again_with_a_smaller_step():
     """A step of forty leaves the region where the loss is finite; a ninth of it does not."""
     found = train(Line(), squares, data(), 0, 60, Settings(rate=40.0, epochs=40, patience=40))
     assert 1 <= found.restarts <= 3
-    assert float(found.net.slope) == pytest.approx(2, abs=0.1)
+    assert found.net.slope.item() == pytest.approx(2, abs=0.1)
 
 
 def test_a_training_that_always_diverges_ends_with_the_cause():
