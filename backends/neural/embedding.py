@@ -287,7 +287,9 @@ def _pooled(query: Query, name: str, value: Tensor, masked: bool) -> str | None:
     numbers = value[0].numel()
     if query.graph.plates[plate].ordered:
         return plate if masked or numbers > SHORT else None
-    return plate if masked or numbers > FEW else None
+    # Members with inputs that differ from one observation to the next are each to be seen beside their own.
+    varied = any(plate in axes_of(query, n) for n in query.ranges)
+    return plate if masked or varied or numbers > FEW else None
 
 
 def _inputs(query: Query, names: Sequence[str], plate: str) -> list[str]:
@@ -297,7 +299,7 @@ def _inputs(query: Query, names: Sequence[str], plate: str) -> list[str]:
     return [
         n
         for n in query.graph.nodes
-        if n in above and query.graph[n].is_input and pointed & set(axes_of(query, n))
+        if n in above and n in query.mechanism.data.inputs and pointed & set(axes_of(query, n))
     ]
 
 

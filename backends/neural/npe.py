@@ -35,8 +35,10 @@ from .validity import Validity
 from .variables import Unsuitable
 from .verdicts import DEAR, EXPLICIT, FORCED, cannot, dear, far, opaque
 
-__all__ = ["OPTIONS", "NPESolver", "judge", "posed", "prepare", "restore"]
+__all__ = ["OPTIONS", "NPESolver", "judge", "posed", "prepare", "restore", "seen"]
 
+#: Inputs with a declared range condition the net.
+RANGES = True
 #: What `ppl.Method("npe", …)` takes, besides what all estimators take: the kind of density, and the user's own nets by node.
 OPTIONS = (*COMMON, "density", "embed")
 #: Draws that marginals are read from, and how many all the answers of a batch have together.
@@ -121,6 +123,7 @@ class NPESolver:
 
     Args:
         query: The component.
+        budget: Of trainings to come.
         method: Who answers.
         scheme: The rows.
         nets: An ensemble.
@@ -132,6 +135,7 @@ class NPESolver:
     def __init__(
         self,
         query: Query,
+        budget: Budget,
         method: str,
         scheme: Scheme,
         nets: Sequence[PosteriorNet],
@@ -139,6 +143,10 @@ class NPESolver:
         facts: dict,
         notes: tuple[str, ...],
     ):
+        self.budget = budget
+        #: What it was trained on, while it is in memory, and how often more was added.
+        self.simulations: Simulations | None = None
+        self.turns = 0
         self.query, self.method, self.scheme, self.nets = query, method, scheme, list(nets)
         self.blank, self.facts, self.notes = dict(blank), facts, notes
 
@@ -147,9 +155,26 @@ class NPESolver:
         """Simulate from the prior, and train on it."""
         begun = time.monotonic()
         wanted = structure(query)
-        data = tuple(dict.fromkeys((*query.compared, *query.clamped)))
-        simulations = simulate(query, budget, method, wanted.names, data)
+        simulations = simulate(query, budget, method, wanted.names, seen(query))
         return cls.trained(query, budget, method, simulations, begun)
+
+    def extended(self, more: int) -> NPESolver:
+        """Trained further on so many more simulations, beside those that are still in memory."""
+        begun, query = time.monotonic(), self.query
+        self.turns += 1
+        fresh = simulate(
+            query,
+            self.budget,
+            self.method,
+            self.scheme.structure.names,
+            seen(query),
+            wanted=more,
+            turn=self.turns,
+        )
+        every = fresh if self.simulations is None else self.simulations.and_(fresh)
+        found = NPESolver.trained(query, self.budget, self.method, every, begun, self)
+        found.turns = self.turns
+        return found
 
     @classmethod
     def trained(
@@ -203,15 +228,11 @@ class NPESolver:
             simulations,
             "they were left out, which is unbiased for one round of NPE (the observation did not fail)",
         )
-        return cls(
-            query,
-            method,
-            scheme,
-            nets,
-            blank,
-            facts_of_training(simulations, every),
-            notes + cut(every, budget),
-        )
+        facts = facts_of_training(simulations, every)
+        notes += cut(every, budget)
+        solver = cls(query, budget, method, scheme, nets, blank, facts, notes)
+        solver.simulations = simulations
+        return solver
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors, and plain data, from which `restored` makes it again."""
@@ -234,7 +255,12 @@ class NPESolver:
 
     @classmethod
     def restored(
-        cls, query: Query, method: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+        cls,
+        query: Query,
+        budget: Budget,
+        method: str,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
     ) -> NPESolver:
         """The way back."""
         embed = read(query, method).embed
@@ -248,7 +274,7 @@ class NPESolver:
             for k, made in enumerate(facts["made"])
         ]
         blank, notes = unpacked(tensors, "blank"), tuple(facts["notes"])
-        return cls(query, method, scheme, nets, blank, dict(facts["facts"]), notes)  # type: ignore[arg-type]
+        return cls(query, budget, method, scheme, nets, blank, dict(facts["facts"]), notes)  # type: ignore[arg-type]
 
     def resized(self, query: Query) -> NPESolver:
         """The same nets for other numbers of members of plates.
@@ -274,7 +300,16 @@ class NPESolver:
             self.scheme.groups.masked,
         )
         scheme = Scheme.of(query, structure(query), groups, self.scheme.seen)
-        return NPESolver(query, self.method, scheme, self.nets, self.blank, self.facts, self.notes)
+        return NPESolver(
+            query,
+            self.budget,
+            self.method,
+            scheme,
+            self.nets,
+            self.blank,
+            self.facts,
+            self.notes,
+        )
 
     def condition(self, data: Data) -> Sequence[FlowAnswer]:
         """One answer for each observation, in one batch.
@@ -335,9 +370,14 @@ def cut(trained: Sequence[Trained], budget: Budget) -> tuple[str, ...]:
     return notes
 
 
+def seen(query: Query) -> tuple[str, ...]:
+    """What the net is given: observed nodes or their summaries, and inputs whose range it is prepared for."""
+    return tuple(dict.fromkeys((*query.compared, *query.clamped, *query.ranges)))
+
+
 def pattern(query: Query, options: Options, values: Mapping[str, Tensor]) -> Scheme:
     """The rows of parameters and data, with scales from simulations."""
-    data = tuple(dict.fromkeys((*query.compared, *query.clamped)))
+    data = seen(query)
     masked = frozenset(n for n in data if n in query.partial and _pooled(query, n)) | frozenset(
         n for n in data if _any_size(query, n)
     )
@@ -421,4 +461,4 @@ def restore(
     query: Query, budget: Budget, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
 ) -> NPESolver:
     """A solver from its saved state."""
-    return NPESolver.restored(query, "npe", tensors, facts)
+    return NPESolver.restored(query, budget, "npe", tensors, facts)
