@@ -34,6 +34,8 @@ from .train import Trained, train
 __all__ = ["LOSSES", "Contrast", "LearnedRatio"]
 
 LOSSES = ("nre-a", "nre-c")
+#: Rows that are passed as often as the settings say, and the fewest passes over more.
+ROWS, LEAST = 10_000, 15
 #: The weight of the balance condition.
 BALANCE = 100.0
 
@@ -189,6 +191,9 @@ class LearnedRatio:
             rows = [raw.flatten(0, 1)[chosen]]
         batch = min(options.settings.batch * min(count, GROWTH), max(len(theta) // 20, 1))
         contrast = Contrast.read(query, "nre")
+        # A row costs as many evaluations as there are pairs: many rows are passed fewer times.
+        passes = options.settings.epochs * ROWS // max(len(theta), 1)
+        epochs = min(options.settings.epochs, max(passes, LEAST))
         own = own_sizes(data, rows) if isinstance(data, Groups) else []
         nets, trained = [], []
         for k in range(options.ensemble):
@@ -205,7 +210,7 @@ class LearnedRatio:
                     (theta, *rows),
                     query.seed * 1_000 + k,
                     seconds / options.ensemble,
-                    numbered(replace(options.settings, batch=batch), factor, k),
+                    numbered(replace(options.settings, batch=batch, epochs=epochs), factor, k),
                     title,
                     options.progress,
                 )
