@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ class _Pool:
         values: Of the asked and the moved nodes.
         cells: Of the simulated data.
         prior: On unbounded scales, `(n,)`.
-        mixture: log Σ count × density, over the proposals, `(n,)`.
+        mixture: log Σ count × density, over the proposals, `(n,)`; NaN before it is known.
     """
 
     u: Tensor
@@ -104,7 +105,7 @@ class _Pool:
     def __len__(self) -> int:
         return len(self.u)
 
-    def only(self, rows: Tensor) -> _Pool:
+    def only(self, rows: Tensor | slice) -> _Pool:
         """Some of them."""
         return _Pool(
             self.u[rows],
@@ -183,9 +184,10 @@ class SmcSolver:
         first, comparison = simulate.pilot(simulations)
         pool = self._prior_draws(first, simulate)
         size = min(self._population, max(len(pool) // 2, 1))
-        pool, active, distances = self._nearest(pool, comparison, size)
-        if not len(active):
+        pool, distances = self._nearest(pool, comparison, size)
+        if not len(distances):
             raise BackendError("abc-smc: no simulation of the pilot can be compared with the data.")
+        active = pool.only(slice(len(distances)))
         proposals: list[_Proposal] = []
         notes: list[str] = []
         why, generation, accepted = "", 0, 1.0
@@ -198,13 +200,14 @@ class SmcSolver:
             generation += 1
             before = float(distances.max())
             proposals.append(self._proposal(active, wanted))
-            fresh = self._generation(proposals, pool, simulate, generation)
+            fresh = self._generation(proposals[-1], pool, simulate, generation)
             near = comparison.distance(comparison.statistics(fresh.cells)) <= before
             accepted = float(near.sum()) / max(proposals[-1].count, 1)
-            pool = pool.and_(fresh)
             if self._adaptive and len(fresh) >= 50:
                 self._renew(comparison, active, fresh, generation)
-            pool, active, distances = self._nearest(pool, comparison, size)
+            pool, distances = self._nearest(pool.and_(fresh), comparison, size)
+            self._mix(pool, proposals, simulate.first)
+            active = pool.only(slice(len(distances)))
             if effective(active.weights) < THIN * size and size < GROWTH * self._population:
                 size = min(2 * size, GROWTH * self._population)
             now = float(distances.max())
@@ -243,13 +246,11 @@ class SmcSolver:
         u = u.expand((rows, u.shape[1]))
         mine = {n: found.values[n] for n in self.moves.names}
         prior = self.moves.log_prior(u, mine, simulate.fixed)
-        mixture = prior + torch.tensor(float(rows), dtype=torch.float64).log()
+        mixture = prior + math.log(rows)
         return _Pool(u, self.moves.codes(mine), found.values, found.cells, prior, mixture)
 
-    def _nearest(
-        self, pool: _Pool, comparison: Comparison, size: int
-    ) -> tuple[_Pool, _Pool, Tensor]:
-        """What is remembered, the nearest of it, and their distances."""
+    def _nearest(self, pool: _Pool, comparison: Comparison, size: int) -> tuple[_Pool, Tensor]:
+        """What is remembered, the nearest first, and the distances of those that are near."""
         distances = comparison.distance(comparison.statistics(pool.cells))
         usable = torch.isfinite(distances) & (pool.prior > -torch.inf)
         order = distances.argsort(stable=True)
@@ -260,7 +261,7 @@ class SmcSolver:
             tied = int((distances[order] <= distances[order[most - 1]]).sum())
             most = min(tied, GROWTH * size)
         kept = order[: (REMEMBERED if self._adaptive else 2) * size]
-        return pool.only(kept), pool.only(order[:most]), distances[order[:most]]
+        return pool.only(kept), distances[order[:most]]
 
     def _proposal(self, active: _Pool, count: int) -> _Proposal:
         weights = active.weights
@@ -268,11 +269,10 @@ class SmcSolver:
         return _Proposal(count, active.u[rows], active.codes[rows], _root(active.u, weights))
 
     def _generation(
-        self, proposals: list[_Proposal], pool: _Pool, simulate: Simulator, generation: int
+        self, proposal: _Proposal, pool: _Pool, simulate: Simulator, generation: int
     ) -> _Pool:
-        """New draws, simulated once each; the pool learns that they might have been its own."""
+        """New draws, simulated once each."""
         generator = torch.Generator().manual_seed(self.query.seed * 1_000_003 + generation)
-        proposal = proposals[-1]
         like = {n: pool.values[n] for n in self.moves.names}
         cards = self.moves.cards(like)
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -294,19 +294,23 @@ class SmcSolver:
             raise BackendError("abc-smc: every proposal lies outside the prior.")
         made = simulate(len(u), self.moves.values(u, codes, like))
         u, codes, prior = u[made.rows], codes[made.rows], prior[made.rows]
-        size = torch.tensor(float(simulate.first), dtype=torch.float64)
-        mixture = prior + size.log()
-        for one in proposals:
-            mixture = torch.logaddexp(mixture, self._log_share(one, u, codes, cards))
-        pool.mixture = torch.logaddexp(
-            pool.mixture, self._log_share(proposal, pool.u, pool.codes, cards)
-        )
-        return _Pool(u, codes, made.values, made.cells, prior, mixture)
+        return _Pool(u, codes, made.values, made.cells, prior, torch.full_like(prior, torch.nan))
+
+    def _mix(self, pool: _Pool, proposals: list[_Proposal], first: int) -> None:
+        """Tell the remembered draws of a new proposal, and the new ones among them of all. Those that are not remembered never ask."""
+        cards = self.moves.cards({n: pool.values[n] for n in self.moves.names})
+        new = pool.mixture.isnan()
+        for rows, unknown in ((~new, proposals[-1:]), (new, proposals)):
+            u, codes = pool.u[rows], pool.codes[rows]
+            mixture = torch.where(new, pool.prior + math.log(first), pool.mixture)[rows]
+            for one in unknown:
+                mixture = torch.logaddexp(mixture, self._log_share(one, u, codes, cards))
+            pool.mixture[rows] = mixture
 
     def _log_share(self, one: _Proposal, u: Tensor, codes: Tensor, cards: Tensor) -> Tensor:
         """The log of the count of a proposal times its density, `(n,)`."""
         density = self.moves.log_kernel(u, codes, one.u, one.codes, one.root, cards)
-        return density + torch.tensor(float(one.count), dtype=torch.float64).log()
+        return density + math.log(one.count)
 
     def _renew(self, comparison: Comparison, active: _Pool, fresh: _Pool, generation: int) -> None:
         """Scales from the draws of this generation, and summaries from all that are near, where the posterior lies by now."""
