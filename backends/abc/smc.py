@@ -40,11 +40,13 @@ POPULATION, ACCEPTANCE = 1_000, 0.03
 #: A population that is worth less than this share of its draws grows, up to so many times.
 THIN, GROWTH = 0.3, 4
 #: Generations after which summaries are learned again, where the posterior lies by then.
-RENEWED = tuple(range(2, 100, 2))
+RENEWED = (2, 4, 6, 8, 10, 12, 15, 18, 22, 26, 30, *range(36, 100, 6))
 #: A generation is large enough that so many draws come nearer, as a share of the population, and at most so many populations.
 HITS, LARGEST = 0.3, 8
 #: Draws that are remembered, in populations: those that another distance may bring nearer. Two are enough where the distance stays.
-REMEMBERED = 5
+REMEMBERED = 10
+#: Numbers of data that are remembered at most, and draws from which summaries are learned for the last time.
+CELLS, FEW = 2**25, 500
 #: Centres of a proposal.
 CENTRES = 128
 
@@ -224,6 +226,9 @@ class SmcSolver:
                 )
         if self._tolerance is not None and float(distances.max()) > self._tolerance:
             notes.append(f"the tolerance {self._tolerance:g} was not reached: {why}")
+        if self._adaptive and self._tolerance is None and comparison.kind != "raw":
+            pool, distances = self._settled(pool, comparison, size)
+            active = pool.only(slice(len(distances)))
         if comparison.kind != "raw":
             notes.append(
                 f"{active.cells.shape[1]} numbers were summarised as {len(comparison.target)} predicted parameters ({comparison.kind})"
@@ -232,12 +237,13 @@ class SmcSolver:
             self.query,
             comparison,
             {n: active.values[n] for n in self.query.ask},
-            comparison.statistics(active.cells),
+            comparison.explaining(active.cells),
             distances,
             active.weights,
             {"simulations": simulate.done, "generations": generation, "ended because": why},
             [*simulate.notes, *notes],
             "sequential ABC with a tolerance; the width that it adds is not verified",
+            target=comparison.explaining(comparison.seen.cells[None])[0],
         )
 
     def _prior_draws(self, found: Simulated, simulate: Simulator) -> _Pool:
@@ -260,7 +266,8 @@ class SmcSolver:
             # Data that are whole numbers tie.
             tied = int((distances[order] <= distances[order[most - 1]]).sum())
             most = min(tied, GROWTH * size)
-        kept = order[: (REMEMBERED if self._adaptive else 2) * size]
+        room = CELLS // (max(pool.cells.shape[1], 1) * size)
+        kept = order[: (min(max(room, 2), REMEMBERED) if self._adaptive else 2) * size]
         return pool.only(kept), distances[order[:most]]
 
     def _proposal(self, active: _Pool, count: int) -> _Proposal:
@@ -316,10 +323,20 @@ class SmcSolver:
         """Scales from the draws of this generation, and summaries from all that are near, where the posterior lies by now."""
         if generation in RENEWED:
             both = active.and_(fresh)
-            coordinates = self.moves.coordinates
-            if set(coordinates.names) >= set(self.query.ask):
-                comparison.learn(both.cells, coordinates.targets(both.values))
+            if self._predictable:
+                comparison.learn(both.cells, self.moves.coordinates.targets(both.values))
         comparison.rescale(comparison.statistics(fresh.cells))
+
+    def _settled(self, pool: _Pool, comparison: Comparison, size: int) -> tuple[_Pool, Tensor]:
+        """What is near by the last summaries, which all that is remembered has taught."""
+        if self._predictable and len(pool) >= FEW:
+            comparison.settle(pool.cells, self.moves.coordinates.targets(pool.values))
+        return self._nearest(pool, comparison, size)
+
+    @property
+    def _predictable(self) -> bool:
+        """Whether all that is asked is a continuous parameter that is moved."""
+        return set(self.moves.coordinates.names) >= set(self.query.ask)
 
 
 def _root(u: Tensor, weights: Tensor) -> Tensor:
