@@ -197,7 +197,7 @@ def joined(
         note = (
             ""
             if python.split(".")[:2] == now.split(".")[:2]
-            else f" (It was written by Python {python}, which compiles bodies otherwise than {now}.)"
+            else f" (It was written by Python {python}; a body without a source is known by what it is compiled to, which {now} does otherwise.)"
         )
         raise StoreError(
             f"{store.path} holds simulations of another model: {'; '.join(different)}. Take another folder, or the model that it was begun with.{note}"
