@@ -42,7 +42,7 @@ THIN, GROWTH = 0.3, 4
 #: Generations after which summaries are learned again, where the posterior lies by then.
 RENEWED = (2, 4, 6, 8, 10, 12, 15, 18, 22, 26, 30, *range(36, 100, 6))
 #: A generation is large enough that so many draws come nearer, as a share of the population, and at most so many populations.
-HITS, LARGEST = 0.3, 8
+HITS, LARGEST = 0.5, 16
 #: Draws that are remembered, in populations: those that another distance may bring nearer. Two are enough where the distance stays.
 REMEMBERED = 10
 #: Numbers of data that are remembered at most, and draws from which summaries are learned for the last time.
