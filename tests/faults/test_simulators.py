@@ -239,8 +239,8 @@ def test_the_first_calls_of_a_model_take_no_driver_along(act, monkeypatch):
     monkeypatch.setattr(trial, "PATIENCE", 2.0)
     running = {"workers": 1, "timeout": 0.7, "failures": "record", "progress": False}
     model = models.misbehaving(act)
-    draws = model.simulate(16, seed=1, **running)
-    assert 0 < int(draws.failed.sum()) < 16
+    draws = model.simulate(6, seed=1, **running)
+    assert 0 < int(draws.failed.sum()) < 6
     assert bool((draws["x"][draws.failed] < 0.6).all())
     assert bool((draws["x"][~draws.failed] >= 0.6).all())
 
