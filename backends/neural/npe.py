@@ -23,6 +23,7 @@ from ppl.mechanism import Data
 from .answer import FlowAnswer
 from .embedding import Groups, own_sizes
 from .features import Features
+from .gaps import any_size, blank_cells, blanked, check_gaps, masks, pooled, thinned
 from .likelihood import evidence_of
 from .members import axes_of
 from .options import COMMON, Options, read
@@ -63,7 +64,7 @@ def posed(method: str, query: Query, budget: Budget) -> Verdict:
         return cannot(method, 8, "there is no data to learn from")
     try:
         wanted = structure(query)
-        _gaps(query, method)
+        check_gaps(query, method)
     except Unsuitable as reason:
         return cannot(method, 8, str(reason), reason.remedy)
     read(query, method)
@@ -78,39 +79,6 @@ def posed(method: str, query: Query, budget: Budget) -> Verdict:
         each = ", ".join(v.name for one in wanted.local for v in one.parts)
         why += f", {each} member by member"
     return Verdict(method, True, 8, why, True, guarantee, "U", cost)
-
-
-def _gaps(query: Query, method: str) -> None:
-    """Refuse missing cells whose pattern is not known.
-
-    Raises:
-        Unsuitable: It names the nodes.
-    """
-    unknown = [n for n in query.partial if not _pooled(query, n)]
-    if unknown and query.observation is None:
-        raise Unsuitable(
-            f"{', '.join(sorted(unknown))} has missing cells, and the net must know which when it is trained",
-            "Compile with the observation in hand: ppl.infer(model, observation).",
-        )
-    if query.partial and query.summaries is not None:
-        raise Unsuitable(f"{', '.join(sorted(query.partial))} has missing cells, and summaries")
-
-
-def _pooled(query: Query, name: str) -> bool:
-    """Whether missing cells of a node are missing members of a set, or of a series that is not yet known: nets are trained for any of them to be missing."""
-    axes = axes_of(query, name)
-    if len(axes) != 1 or name not in query.graph:
-        return False
-    return not query.graph.plates[axes[0]].ordered or query.observation is None
-
-
-def _any_size(query: Query, name: str) -> bool:
-    """Whether a node is in a set whose size nobody declared, and the plan is made for observations to come: the net is trained for all sizes up to
-    that which the plan was made with."""
-    if query.observation is not None or name not in query.graph or not _pooled(query, name):
-        return False
-    plate = query.graph.plates[axes_of(query, name)[0]]
-    return plate.size is None and not plate.ordered and not plate.of
 
 
 def prepare(query: Query, budget: Budget) -> NPESolver:
@@ -188,8 +156,8 @@ class NPESolver:
     ) -> NPESolver:
         """Train on simulations, or train an earlier one further."""
         options = read(query, method)
-        blank = start.blank if start is not None else _blank(query)
-        values = _blanked(simulations.values, blank)
+        blank = start.blank if start is not None else blank_cells(query)
+        values = blanked(simulations.values, blank)
         scheme = start.scheme if start is not None else pattern(query, options, values)
         generator = torch.Generator().manual_seed(query.seed)
         parameters = scheme.parameters(values, generator)
@@ -207,18 +175,18 @@ class NPESolver:
                         scheme, len(simulations), own_sizes(scheme.groups, data), options.density
                     )
                 )
-                masks = _sets(query, scheme)
+                places = masks(query, scheme)
                 if start is None:
-                    net.begin(_thinned(data, masks), parameters, members)
+                    net.begin(thinned(data, places), parameters, members)
                 rows = (*data, *net.scaled(parameters), *members)
-                loss = _Loss(len(data), 2 * len(net.laws()), masks)
+                loss = _Loss(len(data), 2 * len(net.laws()), places)
                 found = train(
                     net,
                     loss,
                     rows,
                     query.seed * 1_000 + k,
                     left / options.ensemble,
-                    _numbered(options, k, len(masks)),
+                    _numbered(options, k, len(places)),
                     f"training {method}",
                     options.progress,
                 )
@@ -331,7 +299,7 @@ class NPESolver:
                 raise QueryError(
                     f"{self.method}: '{name}' has missing cells, and the net was trained on complete data."
                 )
-        values = _blanked({n: observed[n] for n in self.scheme.groups.names}, self.blank)
+        values = blanked({n: observed[n] for n in self.scheme.groups.names}, self.blank)
         rows = self.scheme.groups.rows(values, there)
         count = data.datasets
         rows = [r.expand((count, *r.shape[1:])) for r in rows]
@@ -378,8 +346,8 @@ def seen(query: Query) -> tuple[str, ...]:
 def pattern(query: Query, options: Options, values: Mapping[str, Tensor]) -> Scheme:
     """The rows of parameters and data, with scales from simulations."""
     data = seen(query)
-    masked = frozenset(n for n in data if n in query.partial and _pooled(query, n)) | frozenset(
-        n for n in data if _any_size(query, n)
+    masked = frozenset(n for n in data if n in query.partial and pooled(query, n)) | frozenset(
+        n for n in data if any_size(query, n)
     )
     groups = Groups.fit(query, data, values, options.embed, masked)
     return Scheme.fit(query, structure(query), groups, values)
@@ -399,51 +367,8 @@ class _Loss:
 
     def __call__(self, net: nn.Module, rows: Sequence[Tensor]) -> Tensor:
         assert isinstance(net, PosteriorNet)
-        data, rest = _thinned(rows[: self.data], self.masked), rows[self.data :]
+        data, rest = thinned(rows[: self.data], self.masked), rows[self.data :]
         return -net.log_prob(data, rest[: self.parameters], rest[self.parameters :])
-
-
-def _thinned(data: Sequence[Tensor], masks: Sequence[int]) -> list[Tensor]:
-    """Data without some of the members that may be missing."""
-    return [d * _some(d) if place in masks else d for place, d in enumerate(data)]
-
-
-def _some(mask: Tensor) -> Tensor:
-    """Members that are there: from one to all, each number as likely in logarithm."""
-    draws, count = mask.shape
-    kept = torch.exp(torch.rand(draws, 1) * torch.tensor(count + 1.0).log()).floor()
-    place = torch.rand(draws, count).argsort(dim=1).argsort(dim=1)
-    return (place < kept).to(mask.dtype)
-
-
-def _sets(query: Query, scheme: Scheme) -> list[int]:
-    """Places of the masks of plates whose members may be missing."""
-    return [
-        2 + 2 * k
-        for k, features in enumerate(scheme.groups.sets.values())
-        if set(features.names) & set(scheme.groups.masked)
-    ]
-
-
-def _blank(query: Query) -> dict[str, Tensor]:
-    """Missing cells of the observation that are the same in all simulations, `(1, *plates)` by node."""
-    if query.observation is None:
-        return {}
-    return {
-        n: ~query.observation.present[n][:1]
-        for n in query.partial
-        if not _pooled(query, n) and n in query.observation.present
-    }
-
-
-def _blanked(values: Mapping[str, Tensor], blank: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Values with one number in the cells that are never seen: columns that do not vary are no features."""
-    found = dict(values)
-    for name, gone in blank.items():
-        value = found[name]
-        shape = (*gone.shape, *[1] * (value.dim() - gone.dim()))
-        found[name] = torch.where(gone.reshape(shape), torch.zeros_like(value), value)
-    return found
 
 
 def _numbered(options: Options, k: int, masked: int) -> Settings:

@@ -43,7 +43,7 @@ class Progress:
                 total=self._draws,
                 desc=self._title,
                 unit=self._unit,
-                unit_scale=True,
+                unit_scale=self._unit == " draws",
                 delay=0.0 if self._shown else DELAY,
                 dynamic_ncols=True,
             )
