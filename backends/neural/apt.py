@@ -31,7 +31,7 @@ from .train import Settings, Trained, train
 from .validity import Validity
 from .verdicts import cannot
 
-__all__ = ["OPTIONS", "AtomicLoss", "judge", "prepare", "restore"]
+__all__ = ["OPTIONS", "AtomicLoss", "judge", "prepare", "restore", "shared"]
 
 #: What `ppl.Method("apt", …)` takes, besides what all estimators take: rounds, atoms, the kind of density, the user's own nets by node.
 OPTIONS = (*COMMON, "rounds", "atoms", "density", "embed")
@@ -111,7 +111,27 @@ class AtomicLoss:
         place = (torch.arange(n).unsqueeze(1) + shift) % n
         c = net.embed(rows[: self.data]).unsqueeze(1)
         logs = net.head.log_prob(codes[place], z[place], c) - prior[place]
-        return -logs.log_softmax(dim=1)[:, 0]
+        return shared(logs)
+
+
+def shared(logs: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Cross-entropy of the shares that atoms get, `(rows,)`.
+
+    Args:
+        logs: log q(θ_m | x) − log p(θ_m), `(rows, atoms)`.
+        targets: The share that each atom should get, `(rows, atoms)`; all for the first by default. Where a density is known, the atoms' own posterior
+            shares are targets of less noise than the one that happened to be drawn.
+
+    Example:
+        >>> logs = torch.tensor([[0.0, 0.0]])
+        >>> [round(float(shared(logs, t)), 4) for t in (None, torch.tensor([[0.5, 0.5]]))]
+        [0.6931, 0.6931]
+    """
+    shares = logs.log_softmax(dim=1)
+    if targets is None:
+        return -shares[:, 0]
+    # An atom without a share costs nothing, however small the net makes it.
+    return -torch.where(targets > 0, targets * shares, 0.0).sum(dim=1)
 
 
 def _rounds(query: Query, budget: Budget) -> NPESolver:

@@ -64,6 +64,7 @@ def ratio(method: str, query: Query, budget: Budget) -> Verdict:
         row=8,
         fits=bool(opaque(query)),
         reason=text,
+        remedy=found.remedy if text == found.reason else "",
         guarantee="a learned ratio; nothing is verified until it is checked",
     )
 

@@ -40,7 +40,7 @@ def sequential(found: Verdict, query: Query, budget: Budget, amortised: str) -> 
     if not found.able:
         return found
     few = dear(query, budget)
-    text = found.reason
+    text = found.reason.replace(", once for all observations", ", in rounds for this observation")
     if found.fits and not few:
         text = (
             f"{text}; simulations are not dear, and {amortised} answers for other observations too"

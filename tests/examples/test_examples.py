@@ -91,7 +91,7 @@ def test_flu_with_a_solver_of_another_library():
 def test_flu_is_sent_to_the_neural_posterior():
     """The simulator is opaque and its data cannot be matched; the plan says so."""
     found = flu_1978.posterior(simulations=1_500)
-    assert found.method == "npe"
+    assert found.method == "apt"
     rejection = next(v for v in found.plan.routes[0].verdicts if v.method == "rejection")
     assert not rejection.fits
     assert "fewer than 1,000" in rejection.reason

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import ppl
+from backends.neural.apt import shared
 from ppl.errors import QueryError
 
 from .models import (
@@ -236,3 +237,43 @@ def test_a_learned_likelihood_is_a_density_in_another_model():
         net(wait=1)
     with pytest.raises(QueryError, match="learned nothing of 'y'"):
         ppl.compile(simulator, ["x"], method="nle", budget=SMALL).likelihood("y")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "nre-a"},
+        {"loss": "nre-a", "balanced": True},
+        {"loss": "nre-c", "classes": 3, "gamma": 2.0},
+    ],
+    ids=["nre-a", "balanced", "nre-c"],
+)
+def test_every_loss_of_the_ratio_has_the_same_answer(options):
+    """Two classes, several, balanced: the ratio is one."""
+    found = infer(coin(), {"heads": 7}, "nre", **options)
+    assert_close(found["bias"], 9 / 14, (9 * 5 / (14**2 * 15)) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("nle", {"ensemble": 2}), ("npe", {"ensemble": 2})]
+)
+def test_an_ensemble_is_one_density(method, options):
+    """It integrates to one, and its draws are its own."""
+    found = infer(coin(), {"heads": 7}, method, **options)
+    grid = torch.linspace(0.0005, 0.9995, 1000, dtype=torch.float64)
+    density = found.log_prob({"bias": grid}).exp()
+    mean = float((grid * density).sum() / density.sum())
+    assert float(density.mean()) == pytest.approx(1.0, abs=0.01 if method == "npe" else 0.15)
+    assert mean == pytest.approx(float(found["bias"].mean), abs=0.02)
+
+
+def test_soft_targets_of_atoms_are_least_at_the_truth():
+    """With the atoms' own shares as targets the loss is their entropy at the truth, and more anywhere else."""
+    truth = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    targets = truth.softmax(dim=1)
+    entropy = -(targets * targets.log()).sum(dim=1)
+    assert torch.allclose(shared(truth, targets), entropy, atol=1e-5)
+    assert bool((shared(truth + torch.randn(50, 6), targets) > entropy - 1e-6).all())
+    hard = torch.zeros(50, 6)
+    hard[:, 0] = 1
+    assert torch.allclose(shared(truth, hard), shared(truth))
