@@ -133,11 +133,13 @@ class Pilot:
     theta: Tensor
     cells: Tensor
     target: Tensor
+    noise: Tensor
 
     def inflation(self, simulations: int) -> float:
         """How much wider the posterior sd becomes at the tolerance that the budget allows.
 
-        θ is regressed on the scaled data; a uniform ball of radius ε around the target adds Σ b² ε² / (d + 2) to the residual variance.
+        A uniform ball of radius ε around the target adds ε² / (d + 2) to the variance of each number. θ is regressed on the scaled data, and by that much times b²
+        its residual variance grows; where the relation is bent, a line sees nothing of it, but the blur is still there beside the noise of the data given θ.
         """
         n, d = self.cells.shape
         if self.theta.shape[1] == 0 or n < 4 * (d + 1):
@@ -153,7 +155,11 @@ class Pilot:
         solution = torch.linalg.lstsq(design, self.theta, driver="gelsd").solution
         residual = (self.theta - design @ solution).var(dim=0)
         added = (solution[1:] ** 2).sum(dim=0) * radius**2 / (d + 2)
-        return float(((1 + added / residual.clamp(min=1e-12)).sqrt() - 1).max())
+        blur = radius**2 / (d + 2) / (self.noise / scale).clamp(min=1e-9) ** 2
+        return float(
+            (1 + max(float((added / residual.clamp(min=1e-12)).max()), float(blur.max()))) ** 0.5
+            - 1
+        )
 
 
 def _pilot(query: Query, n: int) -> Pilot:
@@ -183,7 +189,25 @@ def _pilot(query: Query, n: int) -> Pilot:
         batch.values[a].expand((n, *batch.values[a].shape[1:])).reshape(n, -1)[ok].to(torch.float64)
         for a in query.ask
     ]
-    return Pilot(rate, cells.shape[1], torch.cat(theta, dim=1), cells, target)
+    noise = _noise(query, batch.values, n, seen, cells) if rate < 1 else torch.zeros(cells.shape[1])
+    return Pilot(rate, cells.shape[1], torch.cat(theta, dim=1), cells, target, noise)
+
+
+def _noise(query: Query, values: Mapping[str, Tensor], n: int, seen: Seen, cells: Tensor) -> Tensor:
+    """The sd of each number of the data given the parameters, from a second simulation of each draw, `(cells,)`."""
+    above = query.graph.ancestors_of(query.ask) | {*query.ask, *query.clamped}
+    kinds = ("explicit", "opaque", "deterministic", "input")
+    same = {m: values[m] for m in above if query.mechanism.facts[m].kind in kinds}
+    again = forward(query.mechanism, n, (query.seed, PILOT_BATCH + 1), fixed=same)
+    first = seen.of_draws(values, n)
+    change = seen.of_draws(again.values, n) - first
+    both = torch.isfinite(change).all(dim=1) & ~again.failed
+    # The median of a squared Gaussian is 0.455 of its variance; wild draws do not count.
+    return (
+        (change[both] ** 2 / 2).median(dim=0).values.div(0.455).sqrt()
+        if bool(both.any())
+        else cells.std(dim=0)
+    )
 
 
 @dataclass(eq=False)

@@ -21,10 +21,10 @@ from ppl.compiler import Budget, Query, Verdict
 from ppl.errors import QueryError
 
 from .embedding import own_sizes
-from .npe import NPESolver, cut, facts_of_training, pattern, posed
+from .npe import NPESolver, cut, facts_of_training, pattern, posed, seen
 from .options import COMMON, read
 from .posterior_net import PosteriorNet, Scheme
-from .rounds import OneObservation, after_first, rounds, sequential
+from .rounds import OneObservation, after_first, rounds, sequential, too_early
 from .simulations import Simulations, simulate
 from .structure import structure
 from .train import Settings, Trained, train
@@ -42,6 +42,9 @@ EPOCHS, LAST = 20, 40
 
 def judge(query: Query, budget: Budget) -> Verdict:
     """Fits where a posterior net does, for one observation and dear simulations, if the prior has a density."""
+    early = too_early("apt", 8, query)
+    if early is not None:
+        return early
     found = posed("apt", query, budget)
     if found.able:
         wanted = structure(query)
@@ -116,7 +119,7 @@ def _rounds(query: Query, budget: Budget) -> NPESolver:
     until = begun + 0.7 * budget.seconds
     assert query.observation is not None
     options, wanted = read(query, "apt"), structure(query)
-    data = tuple(dict.fromkeys((*query.compared, *query.clamped)))
+    data = seen(query)
     sizes = rounds(query, budget, "apt")
     fixed = {n: query.observation.observed[n] for n in query.clamped}
     simulations = simulate(
@@ -124,7 +127,7 @@ def _rounds(query: Query, budget: Budget) -> NPESolver:
     )
     scheme = pattern(query, options, simulations.values)
     first = replace(options.settings, epochs=2 * EPOCHS, checkpoint=None)
-    solver = NPESolver(query, "apt", scheme, [], {}, {}, ())
+    solver = NPESolver(query, budget, "apt", scheme, [], {}, {}, ())
     nets: list[nn.Module] = []
     trained: list[Trained] = []
     for turn, size, last in ((0, 0, len(sizes) == 1), *after_first(sizes, until)):
@@ -151,14 +154,14 @@ def _rounds(query: Query, budget: Budget) -> NPESolver:
             )
         left = max(budget.seconds - (time.monotonic() - begun), 1.0)
         nets, trained = _trained(query, scheme, simulations, nets, turn, settings, left, options)
-        solver = NPESolver(query, "apt", scheme, nets, {}, {}, ())  # type: ignore[arg-type]
+        solver = NPESolver(query, budget, "apt", scheme, nets, {}, {}, ())  # type: ignore[arg-type]
     notes = simulations.notes + cut(trained, budget)
     notes += Validity.note(
         simulations, "how probable that is was learned, and enters the answer through the atoms"
     )
     notes += ("trained in rounds for this observation: not amortised",)
     facts = {**facts_of_training(simulations, trained), "rounds": len(sizes)}
-    return NPESolver(query, "apt", scheme, nets, {}, facts, notes)  # type: ignore[arg-type]
+    return NPESolver(query, budget, "apt", scheme, nets, {}, facts, notes)  # type: ignore[arg-type]
 
 
 def _trained(
@@ -243,5 +246,5 @@ def restore(
     query: Query, budget: Budget, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
 ) -> OneObservation:
     """A solver from its saved state."""
-    solver = NPESolver.restored(query, "apt", tensors, facts)
+    solver = NPESolver.restored(query, budget, "apt", tensors, facts)
     return OneObservation("apt", query, lambda: solver)

@@ -180,7 +180,12 @@ class Embedding(nn.Module):
         self.sets = nn.ModuleList()
         for plate, features in groups.sets.items():
             ordered = groups.query.graph.plates[plate].ordered
-            self.sets.append(_Series(features.size) if ordered else _Set(features.size))
+            length = members(groups.query, plate)
+            net: nn.Module = _Set(features.size)
+            if ordered:
+                short = length * features.size <= SHORT
+                net = _Short(features.size, length) if short else _Series(features.size)
+            self.sets.append(net)
             # A set tells its size too.
             self.size += WIDTH + (not ordered)
         self.own = nn.ModuleList(groups.own.values())
@@ -238,6 +243,18 @@ class _Set(nn.Module):
         return torch.cat([self.all(torch.cat([pooled, plain, size], dim=-1)), size], dim=-1)
 
 
+class _Short(nn.Module):
+    """A few members in order, of which some may be missing: all of them side by side."""
+
+    def __init__(self, features: int, length: int):
+        super().__init__()
+        self.all = mlp(length * (features + 1), WIDTH, 64, 2)
+
+    def forward(self, members: Tensor, there: Tensor) -> Tensor:
+        weight = there.unsqueeze(-1)
+        return self.all(torch.cat([members * weight, weight], dim=-1).flatten(1))
+
+
 class _Series(nn.Module):
     """Members in order: convolutions of growing reach, averaged over the series, beside its last state."""
 
@@ -270,7 +287,9 @@ def _pooled(query: Query, name: str, value: Tensor, masked: bool) -> str | None:
     numbers = value[0].numel()
     if query.graph.plates[plate].ordered:
         return plate if masked or numbers > SHORT else None
-    return plate if masked or numbers > FEW else None
+    # Members with inputs that differ from one observation to the next are each to be seen beside their own.
+    varied = any(plate in axes_of(query, n) for n in query.ranges)
+    return plate if masked or varied or numbers > FEW else None
 
 
 def _inputs(query: Query, names: Sequence[str], plate: str) -> list[str]:
@@ -280,7 +299,7 @@ def _inputs(query: Query, names: Sequence[str], plate: str) -> list[str]:
     return [
         n
         for n in query.graph.nodes
-        if n in above and query.graph[n].is_input and pointed & set(axes_of(query, n))
+        if n in above and n in query.mechanism.data.inputs and pointed & set(axes_of(query, n))
     ]
 
 

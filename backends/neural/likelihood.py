@@ -37,8 +37,12 @@ GROWTH = 4
 def evidence_of(query: Query, data: Data) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Observed values, those of summaries too, and which of their cells are there."""
     if query.summaries is not None:
-        return query.summaries.seen(data)
-    return dict(data.observed), dict(data.present)
+        observed, present = query.summaries.seen(data)
+    else:
+        observed, present = dict(data.observed), dict(data.present)
+    # Inputs that a net is conditioned on are data to it.
+    observed |= {n: data.inputs[n] for n in query.ranges}
+    return observed, present
 
 
 @dataclass(eq=False)
@@ -254,6 +258,7 @@ class Explicit:
         mechanism, names = self.query.mechanism, self.factor.names
         graph = mechanism.graph
         fixed = {n: data.observed[n] for n in (*names, *self.query.clamped)}
+        fixed |= {n: data.inputs[n] for n in self.query.ranges}
         between = {
             n
             for n in graph.ancestors_of(names)

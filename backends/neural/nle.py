@@ -26,6 +26,8 @@ from .verdicts import DEAR, dear
 
 __all__ = ["OPTIONS", "judge", "prepare", "restore"]
 
+#: Inputs with a declared range condition the net.
+RANGES = True
 #: What `ppl.Method("nle", …)` takes, besides what all estimators take: the kind of density.
 OPTIONS = (*COMMON, "density")
 

@@ -30,13 +30,15 @@ from .packing import loaded, packed, unpacked
 from .posterior_net import PosteriorNet, Scheme
 from .simulations import SIMULATIONS, Simulations, simulate
 from .structure import structure
-from .train import Trained, train
+from .train import Settings, Trained, train
 from .validity import Validity
 from .variables import Unsuitable
 from .verdicts import DEAR, EXPLICIT, FORCED, cannot, dear, far, opaque
 
-__all__ = ["OPTIONS", "NPESolver", "judge", "posed", "prepare", "restore"]
+__all__ = ["OPTIONS", "NPESolver", "judge", "posed", "prepare", "restore", "seen"]
 
+#: Inputs with a declared range condition the net.
+RANGES = True
 #: What `ppl.Method("npe", …)` takes, besides what all estimators take: the kind of density, and the user's own nets by node.
 OPTIONS = (*COMMON, "density", "embed")
 #: Draws that marginals are read from, and how many all the answers of a batch have together.
@@ -70,10 +72,8 @@ def posed(method: str, query: Query, budget: Budget) -> Verdict:
         "a trained approximation, for any observation; nothing is verified until it is checked"
     )
     if not opaque(query):
-        return Verdict(
-            method, True, 8, EXPLICIT, False, guarantee, "U", cost, f"{FORCED}method='{method}'."
-        )
-    why = f"{opaque(query)}; a flow learns p({', '.join(wanted.names)} | data) from simulations, once for all observations"
+        return Verdict(method, True, 8, EXPLICIT, False, guarantee, "U", cost, FORCED)
+    why = f"{opaque(query)}; a net learns p({', '.join(wanted.names)} | data) from simulations, once for all observations"
     if wanted.local:
         each = ", ".join(v.name for one in wanted.local for v in one.parts)
         why += f", {each} member by member"
@@ -97,9 +97,11 @@ def _gaps(query: Query, method: str) -> None:
 
 
 def _pooled(query: Query, name: str) -> bool:
-    """Whether missing cells of a node are missing members of a set or series, which a net can be trained for whatever they are."""
-    facts = query.mechanism.facts[name]
-    return len(axes_of(query, name)) == 1 and facts.kind != "input"
+    """Whether missing cells of a node are missing members of a set, or of a series that is not yet known: nets are trained for any of them to be missing."""
+    axes = axes_of(query, name)
+    if len(axes) != 1 or name not in query.graph:
+        return False
+    return not query.graph.plates[axes[0]].ordered or query.observation is None
 
 
 def _any_size(query: Query, name: str) -> bool:
@@ -121,6 +123,7 @@ class NPESolver:
 
     Args:
         query: The component.
+        budget: Of trainings to come.
         method: Who answers.
         scheme: The rows.
         nets: An ensemble.
@@ -132,6 +135,7 @@ class NPESolver:
     def __init__(
         self,
         query: Query,
+        budget: Budget,
         method: str,
         scheme: Scheme,
         nets: Sequence[PosteriorNet],
@@ -139,6 +143,10 @@ class NPESolver:
         facts: dict,
         notes: tuple[str, ...],
     ):
+        self.budget = budget
+        #: What it was trained on, while it is in memory, and how often more was added.
+        self.simulations: Simulations | None = None
+        self.turns = 0
         self.query, self.method, self.scheme, self.nets = query, method, scheme, list(nets)
         self.blank, self.facts, self.notes = dict(blank), facts, notes
 
@@ -147,9 +155,26 @@ class NPESolver:
         """Simulate from the prior, and train on it."""
         begun = time.monotonic()
         wanted = structure(query)
-        data = tuple(dict.fromkeys((*query.compared, *query.clamped)))
-        simulations = simulate(query, budget, method, wanted.names, data)
+        simulations = simulate(query, budget, method, wanted.names, seen(query))
         return cls.trained(query, budget, method, simulations, begun)
+
+    def extended(self, more: int) -> NPESolver:
+        """Trained further on so many more simulations, beside those that are still in memory."""
+        begun, query = time.monotonic(), self.query
+        self.turns += 1
+        fresh = simulate(
+            query,
+            self.budget,
+            self.method,
+            self.scheme.structure.names,
+            seen(query),
+            wanted=more,
+            turn=self.turns,
+        )
+        every = fresh if self.simulations is None else self.simulations.and_(fresh)
+        found = NPESolver.trained(query, self.budget, self.method, every, begun, self)
+        found.turns = self.turns
+        return found
 
     @classmethod
     def trained(
@@ -182,17 +207,18 @@ class NPESolver:
                         scheme, len(simulations), own_sizes(scheme.groups, data), options.density
                     )
                 )
+                masks = _sets(query, scheme)
                 if start is None:
-                    net.begin(data, parameters, members)
+                    net.begin(_thinned(data, masks), parameters, members)
                 rows = (*data, *net.scaled(parameters), *members)
-                loss = _Loss(len(data), 2 * len(net.laws()), _sets(query, scheme))
+                loss = _Loss(len(data), 2 * len(net.laws()), masks)
                 found = train(
                     net,
                     loss,
                     rows,
                     query.seed * 1_000 + k,
                     left / options.ensemble,
-                    _numbered(options, k),
+                    _numbered(options, k, len(masks)),
                     f"training {method}",
                     options.progress,
                 )
@@ -202,15 +228,11 @@ class NPESolver:
             simulations,
             "they were left out, which is unbiased for one round of NPE (the observation did not fail)",
         )
-        return cls(
-            query,
-            method,
-            scheme,
-            nets,
-            blank,
-            facts_of_training(simulations, every),
-            notes + cut(every, budget),
-        )
+        facts = facts_of_training(simulations, every)
+        notes += cut(every, budget)
+        solver = cls(query, budget, method, scheme, nets, blank, facts, notes)
+        solver.simulations = simulations
+        return solver
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors, and plain data, from which `restored` makes it again."""
@@ -233,7 +255,12 @@ class NPESolver:
 
     @classmethod
     def restored(
-        cls, query: Query, method: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+        cls,
+        query: Query,
+        budget: Budget,
+        method: str,
+        tensors: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
     ) -> NPESolver:
         """The way back."""
         embed = read(query, method).embed
@@ -247,7 +274,7 @@ class NPESolver:
             for k, made in enumerate(facts["made"])
         ]
         blank, notes = unpacked(tensors, "blank"), tuple(facts["notes"])
-        return cls(query, method, scheme, nets, blank, dict(facts["facts"]), notes)  # type: ignore[arg-type]
+        return cls(query, budget, method, scheme, nets, blank, dict(facts["facts"]), notes)  # type: ignore[arg-type]
 
     def resized(self, query: Query) -> NPESolver:
         """The same nets for other numbers of members of plates.
@@ -273,7 +300,16 @@ class NPESolver:
             self.scheme.groups.masked,
         )
         scheme = Scheme.of(query, structure(query), groups, self.scheme.seen)
-        return NPESolver(query, self.method, scheme, self.nets, self.blank, self.facts, self.notes)
+        return NPESolver(
+            query,
+            self.budget,
+            self.method,
+            scheme,
+            self.nets,
+            self.blank,
+            self.facts,
+            self.notes,
+        )
 
     def condition(self, data: Data) -> Sequence[FlowAnswer]:
         """One answer for each observation, in one batch.
@@ -334,9 +370,14 @@ def cut(trained: Sequence[Trained], budget: Budget) -> tuple[str, ...]:
     return notes
 
 
+def seen(query: Query) -> tuple[str, ...]:
+    """What the net is given: observed nodes or their summaries, and inputs whose range it is prepared for."""
+    return tuple(dict.fromkeys((*query.compared, *query.clamped, *query.ranges)))
+
+
 def pattern(query: Query, options: Options, values: Mapping[str, Tensor]) -> Scheme:
     """The rows of parameters and data, with scales from simulations."""
-    data = tuple(dict.fromkeys((*query.compared, *query.clamped)))
+    data = seen(query)
     masked = frozenset(n for n in data if n in query.partial and _pooled(query, n)) | frozenset(
         n for n in data if _any_size(query, n)
     )
@@ -358,10 +399,13 @@ class _Loss:
 
     def __call__(self, net: nn.Module, rows: Sequence[Tensor]) -> Tensor:
         assert isinstance(net, PosteriorNet)
-        data, rest = list(rows[: self.data]), rows[self.data :]
-        for place in self.masked:
-            data[place] = data[place] * _some(data[place])
+        data, rest = _thinned(rows[: self.data], self.masked), rows[self.data :]
         return -net.log_prob(data, rest[: self.parameters], rest[self.parameters :])
+
+
+def _thinned(data: Sequence[Tensor], masks: Sequence[int]) -> list[Tensor]:
+    """Data without some of the members that may be missing."""
+    return [d * _some(d) if place in masks else d for place, d in enumerate(data)]
 
 
 def _some(mask: Tensor) -> Tensor:
@@ -402,16 +446,19 @@ def _blanked(values: Mapping[str, Tensor], blank: Mapping[str, Tensor]) -> dict[
     return found
 
 
-def _numbered(options: Options, k: int):
-    """Settings with a checkpoint of its own for each net."""
-    path = options.settings.checkpoint
+def _numbered(options: Options, k: int, masked: int) -> Settings:
+    """Settings with a checkpoint of its own for each net; masks that differ from epoch to epoch take longer to learn from."""
+    settings = options.settings
+    if masked:
+        settings = replace(settings, epochs=2 * settings.epochs, patience=2 * settings.patience)
+    path = settings.checkpoint
     if path is None or options.ensemble == 1:
-        return options.settings
-    return replace(options.settings, checkpoint=path.with_name(f"{path.stem}-{k}{path.suffix}"))
+        return settings
+    return replace(settings, checkpoint=path.with_name(f"{path.stem}-{k}{path.suffix}"))
 
 
 def restore(
     query: Query, budget: Budget, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
 ) -> NPESolver:
     """A solver from its saved state."""
-    return NPESolver.restored(query, "npe", tensors, facts)
+    return NPESolver.restored(query, budget, "npe", tensors, facts)

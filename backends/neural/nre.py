@@ -26,6 +26,8 @@ from .verdicts import opaque
 __all__ = ["CONTRAST", "OPTIONS", "judge", "prepare", "ratio", "restore"]
 
 CONTRAST = ("loss", "classes", "gamma", "balanced")
+#: Inputs with a declared range condition the net.
+RANGES = True
 #: What `ppl.Method("nre", …)` takes, besides what all estimators take: the loss, and the user's own nets by node.
 OPTIONS = (*COMMON, *CONTRAST, "embed")
 

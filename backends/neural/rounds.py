@@ -19,22 +19,24 @@ from ppl.posterior import Answer
 from .simulations import SIMULATIONS
 from .verdicts import cannot, dear
 
-__all__ = ["OneObservation", "after_first", "rounds", "sequential"]
+__all__ = ["OneObservation", "after_first", "rounds", "sequential", "too_early"]
 
 #: Rounds when the user does not say, and simulations in one at least.
 ROUNDS, LEAST = 10, 100
 
 
+def too_early(method: str, row: int, query: Query) -> Verdict | None:
+    """The verdict on a plan that is made before its observation is known; `None` where there is one."""
+    _number(query, method)
+    if query.observation is not None and query.observation.datasets == 1:
+        return None
+    return cannot(
+        method, row, "rounds close in on one observation, and the plan is made before it is known"
+    )
+
+
 def sequential(found: Verdict, query: Query, budget: Budget, amortised: str) -> Verdict:
-    """The verdict of a method in rounds, from that of its amortised form: it fits where there is one observation and simulations are dear."""
-    if query.observation is None or query.observation.datasets != 1:
-        return cannot(
-            found.method,
-            found.row,
-            "rounds close in on one observation, and the plan is made before it is known",
-            f"method='{amortised}' is prepared for all; ppl.infer(model, observation) is for one.",
-        )
-    _number(query, found.method)
+    """The verdict of a method in rounds, from that of its amortised form: it fits where simulations are dear."""
     if not found.able:
         return found
     few = dear(query, budget)

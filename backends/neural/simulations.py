@@ -101,8 +101,11 @@ def simulate(
                 "store= keeps draws from the prior; those that were proposed for one observation are not kept"
             )
         running = replace(running, store=None)
-        seed = seed if turn == 0 else (query.seed, 93, turn)  # type: ignore[assignment]
         options["fixed"] = given
+    if turn:
+        # A store goes on with its own seed; other rounds have theirs.
+        running = replace(running, store=None)
+        seed = (query.seed, 93, turn)
     names = list(dict.fromkeys((*parameters, *data)))
     nodes = [n for n in names if n in query.graph]
     summaries = [n for n in names if n not in query.graph]

@@ -18,7 +18,7 @@ from ppl.compiler import Budget, Query, Verdict
 from .factors import Factorisation, factorise
 from .likelihood import LearnedDensity
 from .options import COMMON, Options, read
-from .rounds import OneObservation, after_first, rounds, sequential
+from .rounds import OneObservation, after_first, rounds, sequential, too_early
 from .simulations import simulate
 from .solver import LikelihoodSolver, chosen, likelihood, parts
 from .surrogate import ISLANDS
@@ -35,6 +35,9 @@ PARTICLES = 64
 
 def judge(query: Query, budget: Budget) -> Verdict:
     """Fits where the neural likelihood does, for one observation and dear simulations."""
+    early = too_early("snl", 7, query)
+    if early is not None:
+        return early
     found = likelihood("snl", query, budget)
     read(query, "snl")
     return sequential(found, query, budget, "nle")

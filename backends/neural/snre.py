@@ -21,7 +21,7 @@ from .factors import factorise
 from .nre import CONTRAST, ratio
 from .options import COMMON, read
 from .ratio import LearnedRatio
-from .rounds import OneObservation, sequential
+from .rounds import OneObservation, sequential, too_early
 from .snl import in_rounds
 from .solver import LikelihoodSolver
 
@@ -33,6 +33,9 @@ OPTIONS = (*COMMON, *CONTRAST, "rounds", "embed")
 
 def judge(query: Query, budget: Budget) -> Verdict:
     """Able where a ratio can be learned, for one observation; never chosen by itself."""
+    early = too_early("snre", 8, query)
+    if early is not None:
+        return early
     found = sequential(ratio("snre", query, budget), query, budget, "nre")
     if found.able and found.fits:
         why = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -43,7 +44,7 @@ def likelihood(method: str, query: Query, budget: Budget) -> Verdict:
     }
     guarantee = "a learned likelihood; nothing is verified until it is checked"
     if not opaque(query):
-        remedy = f"{FORCED}method='{method}'."
+        remedy = FORCED
         return Verdict(method, True, 7, EXPLICIT, False, guarantee, "U", cost, remedy)
     why = f"{opaque(query)}; {_story(found)}"
     large = [f for f in learned if f.dimensions > DIMENSIONS]
@@ -115,12 +116,19 @@ def _story(found: Factorisation) -> str:
 
 
 def simulated(
-    query: Query, budget: Budget, method: str, found: Factorisation, learned: Sequence[Factor]
+    query: Query,
+    budget: Budget,
+    method: str,
+    found: Factorisation,
+    learned: Sequence[Factor],
+    wanted: int | None = None,
+    turn: int = 0,
 ) -> Simulations:
     """Draws from the prior of all that the learned factors need."""
-    above = [p for f in learned for p in f.parents if not query.graph[p].is_input]
+    above = [p for f in learned for p in f.parents if p not in query.mechanism.data.inputs]
     data = [n for f in learned for n in f.names]
-    return simulate(query, budget, method, dict.fromkeys((*found.parameters.names, *above)), data)
+    names = dict.fromkeys((*found.parameters.names, *above))
+    return simulate(query, budget, method, names, data, wanted=wanted, turn=turn)
 
 
 class LikelihoodSolver:
@@ -152,6 +160,9 @@ class LikelihoodSolver:
         self.densities, self.validity = list(densities), validity
         self.facts, self.notes = facts, notes
         self.what = "ratio" if "nre" in method else "likelihood"
+        #: What it was trained on, while it is in memory, and how often more was added.
+        self.simulations: Simulations | None = None
+        self.turns = 0
         self.explicit = [Explicit(query, f) for f in parts(found)[1]]
 
     @classmethod
@@ -202,7 +213,9 @@ class LikelihoodSolver:
             notes += (f"training stopped at its budget of {budget.seconds:g} s",)
         if any(t.restarts for t in trained):
             notes += ("training diverged, and began again with a smaller step",)
-        return cls(query, budget, method, found, densities, validity, facts, notes)
+        solver = cls(query, budget, method, found, densities, validity, facts, notes)
+        solver.simulations = simulations
+        return solver
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors, and plain data, from which `restored` makes it again."""
@@ -251,6 +264,30 @@ class LikelihoodSolver:
             f"No density of '{name}' was learned by {self.method}.{closest(name, known)}"
         )
 
+    def extended(self, more: int) -> LikelihoodSolver:
+        """Trained further on so many more simulations, beside those that are still in memory."""
+        self.turns += 1
+        factors = parts(self.found)[0]
+        fresh = simulated(
+            self.query, self.budget, self.method, self.found, factors, more, self.turns
+        )
+        every = fresh if self.simulations is None else self.simulations.and_(fresh)
+        kind = type(self.densities[0])
+        options = replace(read(self.query, self.method), ensemble=len(self.densities[0].nets))
+        found = LikelihoodSolver.learned(
+            self.query,
+            self.budget,
+            self.method,
+            self.found,
+            every,
+            time.monotonic(),
+            kind,
+            self,
+            options,
+        )
+        found.turns = self.turns
+        return found
+
     def resized(self, query: Query) -> LikelihoodSolver:
         """The same nets for other numbers of members of plates.
 
@@ -279,6 +316,7 @@ class LikelihoodSolver:
         """The answer for one observation, with so many particles on each island."""
         terms: list[Term] = [d.term(data) for d in (*self.densities, *self.explicit)]
         fixed = {n: data.observed[n] for n in self.query.clamped}
+        fixed |= {n: data.inputs[n] for n in self.query.ranges}
 
         def log_likelihood(values):
             total = self.validity.log_prob({**fixed, **values})

@@ -225,7 +225,8 @@ class _Training:
             if file is not None:
                 state = Moment(best, tuple(self.losses), waited, epoch + 1)
                 file.write(state, net, averaged, optimiser, schedule, generator)
-            if waited >= settings.patience or cut:
+            # While steps are large a plateau says little: nothing ends in the first half but by the clock.
+            if cut or (waited >= settings.patience and 2 * epoch >= settings.epochs):
                 break
         if not math.isfinite(best_loss):
             return None

@@ -11,7 +11,7 @@ __all__ = ["DEAR", "EXPLICIT", "FORCED", "cannot", "dear", "far", "opaque"]
 #: Simulations are dear when the user allows fewer than this.
 DEAR = 5_000
 EXPLICIT = "every density is explicit, and a net would only approximate what can be computed"
-FORCED = "It runs all the same if it is forced by "
+FORCED = "Forced by method= it runs all the same."
 #: An observation this many standard deviations outside what was simulated is worth a word.
 FAR = 0.0
 

@@ -123,13 +123,16 @@ def compiled(
     """
     forced, options = _forced(method)
     pruned_graph, pruned = prune(graph, ask, names)
-    for node in pruned_graph.nodes.values():
-        if node.is_input and node.body is not None and node.name not in data.inputs:
-            raise QueryError(
-                f"Input '{node.name}' is not given: pass it with the observation, or as "
-                f"inputs={{'{node.name}': ...}}. Its range serves model.simulate; preparing for a whole "
-                "range of inputs has no engine in this version."
-            )
+    ranges = tuple(
+        node.name
+        for node in pruned_graph.nodes.values()
+        if node.is_input and node.body is not None and node.name not in data.inputs
+    )
+    if ranges and observed:
+        raise QueryError(
+            f"Input '{ranges[0]}' is not given: pass it with the observation, or as inputs={{'{ranges[0]}': ...}}. Its range is what a plan "
+            "without an observation is prepared for."
+        )
     mechanism = probe(pruned_graph, data)
     if observed:
         data = check_observation(pruned_graph, mechanism, data)
@@ -143,6 +146,7 @@ def compiled(
         seed=seed,
         options=options,
         running=_running(workers, store),
+        ranges=ranges,
         summaries=summaries_of(graph, set(names) - partial, data),
     )
     return _planned(graph, query, tuple(pruned), budget, forced)
@@ -272,7 +276,7 @@ def _whole(
 
 def _exact(query: Query, budget: Budget) -> Route | None:
     """The exact engine's route, if its condition holds; the other engines are asked when somebody looks."""
-    verdict = registry.backend("exact").judge(query, budget)
+    verdict = registry.judge("exact", query, budget)
     if not (verdict.able and verdict.fits):
         return None
     return Route(query, verdict, (verdict,), budget if query.ask else None)
@@ -281,7 +285,7 @@ def _exact(query: Query, budget: Budget) -> Route | None:
 def _route(query: Query, budget: Budget, method: str | None) -> Route:
     """The first row that fits, with every backend's reasons."""
     if not query.ask:
-        verdict = registry.backend("exact").judge(query, budget)
+        verdict = registry.judge("exact", query, budget)
         return Route(query, verdict if verdict.able and verdict.fits else None, (verdict,))
     if method is None:
         exact = _exact(query, budget)
@@ -289,16 +293,16 @@ def _route(query: Query, budget: Budget, method: str | None) -> Route:
             return exact
         asked: list[Verdict] = []
         for name in registry.ranked():
-            asked.append(registry.backend(name).judge(query, budget))
+            asked.append(registry.judge(name, query, budget))
             # Rows are asked in order; the first that fits is taken, and the others are asked when somebody looks.
             best = min((v for v in asked if v.able and v.fits), key=lambda v: v.row, default=None)
             if best is not None and name in registry.OURS:
                 return Route(query, best, tuple(asked), budget)
         rest = [n for n in registry.methods() if n not in registry.ranked()]
-        verdicts = [*asked, *(registry.backend(n).judge(query, budget) for n in rest)]
+        verdicts = [*asked, *(registry.judge(n, query, budget) for n in rest)]
         chosen = sorted((v for v in verdicts if v.able and v.fits), key=lambda v: v.row)
         return Route(query, chosen[0] if chosen else None, tuple(verdicts))
-    verdicts = [registry.backend(name).judge(query, budget) for name in registry.methods()]
+    verdicts = [registry.judge(name, query, budget) for name in registry.methods()]
     # A part that the forced engine has nothing to do for is left to the others.
     chosen = [v for v in verdicts if v.able and (v.method == method or v.row == 0)]
     chosen.sort(key=lambda v: v.method != method)

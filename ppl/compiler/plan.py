@@ -52,7 +52,7 @@ class Route:
         if self.budget is not None:
             for name in registry.methods():
                 if name not in said:
-                    said[name] = registry.backend(name).judge(self.query, self.budget)
+                    said[name] = registry.judge(name, self.query, self.budget)
         return tuple(sorted(said.values(), key=lambda v: v.row))
 
     @property
@@ -164,7 +164,15 @@ class Plan:
     def _read(self, observation: Any, nan: str, batch: bool) -> Data:
         graph, mechanism = self.model, self.query.mechanism
         data = read_data(graph, observation, sizes=mechanism.sizes, nan=nan, batch=batch)
+        for name in self.query.ranges:
+            if name not in data.inputs:
+                raise QueryError(
+                    f"Give the input '{name}' with the observation: this plan is prepared for its whole range."
+                )
+        open_inputs = {n: data.inputs[n] for n in self.query.ranges}
         for name, value in data.inputs.items():
+            if name in open_inputs:
+                continue
             known = mechanism.data.inputs.get(name)
             if name in self.query.graph and (known is None or not torch.equal(known, value)):
                 raise QueryError(
@@ -190,7 +198,10 @@ class Plan:
             )
         data = check_observation(self.query.graph, mechanism, data)
         return replace(
-            data, inputs=mechanism.data.inputs, columns=mechanism.columns, sizes=mechanism.sizes
+            data,
+            inputs={**mechanism.data.inputs, **open_inputs},
+            columns=mechanism.columns,
+            sizes=mechanism.sizes,
         )
 
     def _resized(self, observation: Any, nan: str, batch: bool) -> Plan | None:
@@ -337,6 +348,30 @@ class Plan:
         raise QueryError(
             f"This plan has learned nothing of '{name}'.{closest(name, self.query.given)}"
         )
+
+    def extend(self, simulations: int) -> None:
+        """Simulate more and train on, from where the nets are; other engines have nothing to extend.
+
+        Args:
+            simulations: How many more.
+
+        Raises:
+            QueryError: If the number is not positive.
+            BackendError: If no engine of this plan trains on simulations from the prior.
+        """
+        if isinstance(simulations, bool) or not isinstance(simulations, int) or simulations < 1:
+            raise QueryError(
+                f"extend({simulations!r}): the number of simulations is a positive integer."
+            )
+        asked = [i for i, route in enumerate(self.routes) if route.ask]
+        able = [i for i in asked if hasattr(self._solver(i), "extended")]
+        if not able:
+            named = ", ".join(dict.fromkeys(self.routes[i].method for i in asked))
+            raise BackendError(
+                f"{named} does not train on simulations from the prior, so there is nothing to extend."
+            )
+        for i in able:
+            self._solvers[i] = self._solvers[i].extended(simulations)  # type: ignore[attr-defined]
 
     def sensitivity(self, name: str, data: Data) -> torch.Tensor:
         """The gradient of the log-evidence with respect to a node's table; see `Posterior.sensitivity`."""

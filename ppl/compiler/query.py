@@ -38,6 +38,7 @@ class Query:
         options: What the user chose for a forced engine.
         running: Where simulations are run and kept; `None` for here and nowhere.
         summaries: By what simulations are compared with data, where the model says.
+        ranges: Inputs that are not given yet, whose range is prepared for.
         cuts: The values at which countable nodes are looked at, `(values,)` by node; what lies beyond is left out.
     """
 
@@ -55,6 +56,7 @@ class Query:
     options: Mapping[str, Any] = field(default_factory=dict)
     running: Running | None = None
     summaries: Summaries | None = None
+    ranges: tuple[str, ...] = ()
     cuts: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property

@@ -11,9 +11,10 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from ..errors import QueryError, closest
-from .protocol import Backend
+from .protocol import Backend, Budget, Verdict
+from .query import Query
 
-__all__ = ["backend", "methods", "ranked"]
+__all__ = ["backend", "judge", "methods", "ranked"]
 
 OURS = {
     "exact": "backends.exact.backend",
@@ -49,6 +50,21 @@ def ranked() -> tuple[str, ...]:
 def methods() -> tuple[str, ...]:
     """The names that `method=` takes."""
     return (*OURS, *(name for name in _others() if name not in OURS))
+
+
+def judge(method: str, query: Query, budget: Budget) -> Verdict:
+    """What an engine says of a query; one that does not prepare for ranges of inputs (`RANGES`) is not asked about these."""
+    engine = backend(method)
+    if query.ranges and not getattr(engine, "RANGES", False):
+        listed = ", ".join(query.ranges)
+        return Verdict(
+            method,
+            False,
+            9,
+            f"it needs the value of {listed}, and the plan is to be prepared for the whole range",
+            remedy="Pass inputs= or compile with the observation.",
+        )
+    return engine.judge(query, budget)
 
 
 @cache

@@ -183,10 +183,11 @@ def test_a_third_party_engine_needs_only_an_entry_point(monkeypatch):
     registry.backend.cache_clear()
 
 
-def test_categories_are_not_sent_to_a_flow():
-    """A nominal θ has no line to spread on."""
+def test_categories_are_sent_to_a_classifier():
+    """A nominal θ has no line to spread on, and needs none."""
     model = ppl.Model("m")
     model.theta(lambda: Categorical([0.2, 0.3, 0.5]), name="kind")
     model.observed(lambda kind, rng: rng.normal(kind), name="x")
     plan = ppl.compile(model, {"x": 1.0})
-    assert not verdict(plan, "npe").able
+    assert verdict(plan, "npe").able
+    assert plan.routes[0].method in ("nle", "rejection")

@@ -196,3 +196,62 @@ def test_routes_follow_the_decision_table():
     wide.observed(lambda theta, rng: theta + rng.normal(size=30), name="x")
     assert ppl.compile(wide, ["x"]).routes[0].method == "npe"
     assert ppl.compile(wide, {"x": [0.0] * 30}, budget=few).routes[0].method == "apt"
+
+
+def line(points: int = 6) -> ppl.Model:
+    """A slope, seen at places within a declared range."""
+    model = ppl.Model("line")
+    row = model.plate("row", points)
+    model.input(lambda: Uniform(-2, 2), name="t", plate=row)
+    model.theta(lambda: Normal(0, 1), name="slope")
+    model.observed(lambda slope, t, rng: slope * t + 0.5 * rng.normal(), name="y", plate=row)
+    return model
+
+
+@pytest.mark.parametrize("method", ["nle", "nre", "npe"])
+def test_inputs_with_a_range_condition_the_net(method):
+    """One training for designs that nobody knew. Densities of one point serve the rarest; a net of all points those like the simulated."""
+    budget = ppl.Budget(simulations=10_000 if method == "npe" else 4_000)
+    plan = ppl.compile(line(), ["y"], method=method, budget=budget)
+    designs = [[-1.8, -1.0, -0.3, 0.4, 1.1, 1.7], [-1.5, -1.4, -0.5, 0.6, 1.5, 1.9]]
+    if method != "npe":
+        designs += [[-0.5, -0.3, -0.1, 0.1, 0.3, 0.5], [-2, -2, -2, 2, 2, 2]]
+    for t in designs:
+        t = numpy.array(t)
+        precision = 1 + (t**2).sum() / 0.25
+        answer = plan.posterior({"t": t, "y": 0.8 * t})["slope"]
+        assert float(answer.mean) == pytest.approx(
+            (0.8 * t**2).sum() / 0.25 / precision, abs=0.4 * precision**-0.5
+        )
+        assert float(answer.sd) == pytest.approx(precision**-0.5, rel=0.35)
+
+
+def test_a_plan_for_a_range_needs_the_input_with_the_observation():
+    """And engines that cannot prepare for a range say so."""
+    plan = ppl.compile(line(), ["y"], budget=SMALL)
+    said = {v.method: v.reason for v in plan.routes[0].verdicts}
+    assert plan.routes[0].method == "nle"
+    assert "it needs the value of t" in said["rejection"]
+    with pytest.raises(ppl.QueryError, match="Give the input 't' with the observation"):
+        plan.posterior({"y": [0.0] * 6})
+    with pytest.raises(ppl.QueryError, match="Input 't' is not given"):
+        ppl.infer(line(), {"y": [0.0] * 6})
+
+
+@pytest.mark.parametrize("method", ["nle", "npe", "nre"])
+def test_a_training_goes_on_with_more_simulations(method):
+    """From 300 to 4,300: the answer comes nearer, and the count is told."""
+    model = ppl.Model("m")
+    model.theta(lambda: Normal(0, 1), name="theta")
+    model.observed(lambda theta, rng: theta + rng.normal(size=4), name="x")
+    plan = ppl.compile(model, ["x"], method=method, budget=ppl.Budget(simulations=300))
+    seen = {"x": [0.5, 1.5, 1.0, 1.0]}
+    assert plan.posterior(seen).certificate.checks["simulations"] == 300
+    plan.extend(4_000)
+    answer = plan.posterior(seen)
+    assert answer.certificate.checks["simulations"] == 4_300
+    assert float(answer["theta"].mean) == pytest.approx(0.8, abs=0.25 * 0.2**0.5)
+    with pytest.raises(ppl.QueryError, match="positive integer"):
+        plan.extend(0)
+    with pytest.raises(ppl.BackendError, match="nothing to extend"):
+        ppl.compile(model, {"x": [0.0] * 4}, method="snl").extend(10)
