@@ -78,6 +78,7 @@ def main() -> None:
     print(
         f"C2ST with {asked.draws:,} draws of each and {asked.folds} folds; {asked.seeds} seeds; CPU seconds on one thread"
     )
+    warm()
     for name in asked.parts or parts:
         parts[name](asked)
 
@@ -112,6 +113,14 @@ def wanted(asked: argparse.Namespace, method: str, task: str | None = None) -> b
     """Whether a row was asked for."""
     fits = asked.methods is None or method in asked.methods
     return fits and (task is None or asked.tasks is None or task in asked.tasks)
+
+
+def warm() -> None:
+    """Learn a little of everything: imports and first calls are outside the clock, as they are for sbi."""
+    for method in ("npe", "nle", "nre"):
+        quick = ppl.Method(method, epochs=1)
+        plan = ppl.compile(two_moons(), ["x"], method=quick, budget=budget(200))
+        plan.posterior({"x": torch.zeros(2)}).sample(10)
 
 
 def say(text: str = "") -> None:
