@@ -44,6 +44,7 @@ def answer(
     notes: list[str],
     said: str,
     adjustable: bool = True,
+    target: Tensor | None = None,
 ) -> Draws:
     """The posterior that accepted simulations stand for.
 
@@ -51,14 +52,16 @@ def answer(
         query: The component.
         comparison: What was compared.
         values: Of the asked nodes, `(n, *plates, *event)`.
-        statistics: What was compared, `(n, columns)`.
+        statistics: What was compared, `(n, columns)`, or whatever explains the parameters.
         distances: To what was seen, `(n,)`.
         weights: Importance weights, `(n,)`.
         checks: Figures of the certificate, to which tolerance and sizes are added.
         notes: What the user should know, to which an adjustment is added.
         said: The certificate's statement.
         adjustable: Whether the draws may be moved; those of chains may not be weighted.
+        target: The statistics of what was seen, where they are not what was compared.
     """
+    target = comparison.target if target is None else target
     tolerance = float(distances.max())
     checks["tolerance"] = f"{tolerance:.3g}"
     kind = query.options.get("adjust", ADJUST) if adjustable else "none"
@@ -70,7 +73,7 @@ def answer(
     found = dict(values)
     if adjusting:
         u = coordinates.join(values)
-        u = adjusted(kind, u, statistics, comparison.target, weights, query.seed)
+        u = adjusted(kind, u, statistics, target, weights, query.seed)
         found.update(coordinates.split(u))
         notes = [*notes, f"adjusted by regression ({kind}) to the data that were seen"]
     size = effective(weights)

@@ -57,7 +57,10 @@ def adjusted(
     residual = u - fitted(x)
     if kind in ("heteroscedastic", "neural"):
         floor = 1e-12 * residual.var(dim=0).clamp(min=1e-300)
-        spread = fit(x, (residual**2 + floor).log(), weights, seed + 1)
+        # The logarithm of a squared residual is mostly noise: what is fitted to it is held back.
+        spread = (_net if kind == "neural" else _ridge)(
+            x, (residual**2 + floor).log(), weights, seed + 1
+        )
         # Beyond what the accepted draws can tell, a ratio of spreads is a guess.
         ratio = ((spread(target) - spread(x)) / 2).clamp(-1.5, 1.5).exp()
         centre = (weights[:, None] * residual).sum(dim=0)

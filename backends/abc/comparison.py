@@ -25,6 +25,8 @@ OPTIONS = ("distance", "summaries", "adjust", "kernel", "tolerance")
 KERNELS = ("uniform", "epanechnikov", "gaussian")
 #: Data of at most this many cells for each parameter are compared as they are.
 SMALL = 2
+#: Nets of which the last summary is the mean.
+NETS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +103,7 @@ class Comparison:
     def __init__(self, query: Query, seen: Seen, cells: Tensor, u: Tensor):
         self.query, self.seen = query, seen
         self._summary: Summary | None = None
+        self._finer: Summary | None = None
         self.kind = _kind(query, len(seen.cells), u)
         self.target = seen.cells
         self.learn(cells, u)
@@ -112,6 +115,20 @@ class Comparison:
             groups = _groups(self.query, self.seen)
             self._summary = learned(self.kind, cells, u, groups, self.query.seed)
             self.target = self.statistics(self.seen.cells[None])[0]
+
+    def settle(self, cells: Tensor, u: Tensor) -> None:
+        """Learn the summaries for the last time, with all care, and what tells how the spread of the parameters changes; rescale the distance."""
+        chosen = self.query.options.get("summaries", "auto")
+        self.kind = "net" if chosen == "auto" else chosen
+        groups, most = _groups(self.query, self.seen), u.shape[1]
+        finer = learned(self.kind, cells, u, groups, self.query.seed, NETS, spread=True)
+        self._summary, self._finer = (lambda new: finer(new)[:, :most]), finer
+        self.target = self.statistics(self.seen.cells[None])[0]
+        self.rescale(self.statistics(cells))
+
+    def explaining(self, cells: Tensor) -> Tensor:
+        """What parameters are regressed on when they are adjusted, `(n, columns)`: what is compared, and more if it was learned."""
+        return self.statistics(cells) if self._finer is None else self._finer(cells)
 
     def statistics(self, cells: Tensor) -> Tensor:
         """What is compared, `(n, columns)`."""

@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,11 +40,13 @@ POPULATION, ACCEPTANCE = 1_000, 0.03
 #: A population that is worth less than this share of its draws grows, up to so many times.
 THIN, GROWTH = 0.3, 4
 #: Generations after which summaries are learned again, where the posterior lies by then.
-RENEWED = tuple(range(2, 100, 2))
+RENEWED = (2, 4, 6, 8, 10, 12, 15, 18, 22, 26, 30, *range(36, 100, 6))
 #: A generation is large enough that so many draws come nearer, as a share of the population, and at most so many populations.
-HITS, LARGEST = 0.3, 8
+HITS, LARGEST = 0.5, 16
 #: Draws that are remembered, in populations: those that another distance may bring nearer. Two are enough where the distance stays.
-REMEMBERED = 5
+REMEMBERED = 10
+#: Numbers of data that are remembered at most, and draws from which summaries are learned for the last time.
+CELLS, FEW = 2**25, 500
 #: Centres of a proposal.
 CENTRES = 128
 
@@ -91,7 +94,7 @@ class _Pool:
         values: Of the asked and the moved nodes.
         cells: Of the simulated data.
         prior: On unbounded scales, `(n,)`.
-        mixture: log Σ count × density, over the proposals, `(n,)`.
+        mixture: log Σ count × density, over the proposals, `(n,)`; NaN before it is known.
     """
 
     u: Tensor
@@ -104,7 +107,7 @@ class _Pool:
     def __len__(self) -> int:
         return len(self.u)
 
-    def only(self, rows: Tensor) -> _Pool:
+    def only(self, rows: Tensor | slice) -> _Pool:
         """Some of them."""
         return _Pool(
             self.u[rows],
@@ -183,9 +186,10 @@ class SmcSolver:
         first, comparison = simulate.pilot(simulations)
         pool = self._prior_draws(first, simulate)
         size = min(self._population, max(len(pool) // 2, 1))
-        pool, active, distances = self._nearest(pool, comparison, size)
-        if not len(active):
+        pool, distances = self._nearest(pool, comparison, size)
+        if not len(distances):
             raise BackendError("abc-smc: no simulation of the pilot can be compared with the data.")
+        active = pool.only(slice(len(distances)))
         proposals: list[_Proposal] = []
         notes: list[str] = []
         why, generation, accepted = "", 0, 1.0
@@ -198,13 +202,14 @@ class SmcSolver:
             generation += 1
             before = float(distances.max())
             proposals.append(self._proposal(active, wanted))
-            fresh = self._generation(proposals, pool, simulate, generation)
+            fresh = self._generation(proposals[-1], pool, simulate, generation)
             near = comparison.distance(comparison.statistics(fresh.cells)) <= before
             accepted = float(near.sum()) / max(proposals[-1].count, 1)
-            pool = pool.and_(fresh)
             if self._adaptive and len(fresh) >= 50:
                 self._renew(comparison, active, fresh, generation)
-            pool, active, distances = self._nearest(pool, comparison, size)
+            pool, distances = self._nearest(pool.and_(fresh), comparison, size)
+            self._mix(pool, proposals, simulate.first)
+            active = pool.only(slice(len(distances)))
             if effective(active.weights) < THIN * size and size < GROWTH * self._population:
                 size = min(2 * size, GROWTH * self._population)
             now = float(distances.max())
@@ -221,6 +226,9 @@ class SmcSolver:
                 )
         if self._tolerance is not None and float(distances.max()) > self._tolerance:
             notes.append(f"the tolerance {self._tolerance:g} was not reached: {why}")
+        if self._adaptive and self._tolerance is None and comparison.kind != "raw":
+            pool, distances = self._settled(pool, comparison, size)
+            active = pool.only(slice(len(distances)))
         if comparison.kind != "raw":
             notes.append(
                 f"{active.cells.shape[1]} numbers were summarised as {len(comparison.target)} predicted parameters ({comparison.kind})"
@@ -229,12 +237,13 @@ class SmcSolver:
             self.query,
             comparison,
             {n: active.values[n] for n in self.query.ask},
-            comparison.statistics(active.cells),
+            comparison.explaining(active.cells),
             distances,
             active.weights,
             {"simulations": simulate.done, "generations": generation, "ended because": why},
             [*simulate.notes, *notes],
             "sequential ABC with a tolerance; the width that it adds is not verified",
+            target=comparison.explaining(comparison.seen.cells[None])[0],
         )
 
     def _prior_draws(self, found: Simulated, simulate: Simulator) -> _Pool:
@@ -243,13 +252,11 @@ class SmcSolver:
         u = u.expand((rows, u.shape[1]))
         mine = {n: found.values[n] for n in self.moves.names}
         prior = self.moves.log_prior(u, mine, simulate.fixed)
-        mixture = prior + torch.tensor(float(rows), dtype=torch.float64).log()
+        mixture = prior + math.log(rows)
         return _Pool(u, self.moves.codes(mine), found.values, found.cells, prior, mixture)
 
-    def _nearest(
-        self, pool: _Pool, comparison: Comparison, size: int
-    ) -> tuple[_Pool, _Pool, Tensor]:
-        """What is remembered, the nearest of it, and their distances."""
+    def _nearest(self, pool: _Pool, comparison: Comparison, size: int) -> tuple[_Pool, Tensor]:
+        """What is remembered, the nearest first, and the distances of those that are near."""
         distances = comparison.distance(comparison.statistics(pool.cells))
         usable = torch.isfinite(distances) & (pool.prior > -torch.inf)
         order = distances.argsort(stable=True)
@@ -259,8 +266,9 @@ class SmcSolver:
             # Data that are whole numbers tie.
             tied = int((distances[order] <= distances[order[most - 1]]).sum())
             most = min(tied, GROWTH * size)
-        kept = order[: (REMEMBERED if self._adaptive else 2) * size]
-        return pool.only(kept), pool.only(order[:most]), distances[order[:most]]
+        room = CELLS // (max(pool.cells.shape[1], 1) * size)
+        kept = order[: (min(max(room, 2), REMEMBERED) if self._adaptive else 2) * size]
+        return pool.only(kept), distances[order[:most]]
 
     def _proposal(self, active: _Pool, count: int) -> _Proposal:
         weights = active.weights
@@ -268,11 +276,10 @@ class SmcSolver:
         return _Proposal(count, active.u[rows], active.codes[rows], _root(active.u, weights))
 
     def _generation(
-        self, proposals: list[_Proposal], pool: _Pool, simulate: Simulator, generation: int
+        self, proposal: _Proposal, pool: _Pool, simulate: Simulator, generation: int
     ) -> _Pool:
-        """New draws, simulated once each; the pool learns that they might have been its own."""
+        """New draws, simulated once each."""
         generator = torch.Generator().manual_seed(self.query.seed * 1_000_003 + generation)
-        proposal = proposals[-1]
         cards = self.moves.cards
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         found = 0
@@ -293,28 +300,42 @@ class SmcSolver:
             raise BackendError("abc-smc: every proposal lies outside the prior.")
         made = simulate(len(u), self.moves.values(u, codes))
         u, codes, prior = u[made.rows], codes[made.rows], prior[made.rows]
-        size = torch.tensor(float(simulate.first), dtype=torch.float64)
-        mixture = prior + size.log()
-        for one in proposals:
-            mixture = torch.logaddexp(mixture, self._log_share(one, u, codes, cards))
-        pool.mixture = torch.logaddexp(
-            pool.mixture, self._log_share(proposal, pool.u, pool.codes, cards)
-        )
-        return _Pool(u, codes, made.values, made.cells, prior, mixture)
+        return _Pool(u, codes, made.values, made.cells, prior, torch.full_like(prior, torch.nan))
+
+    def _mix(self, pool: _Pool, proposals: list[_Proposal], first: int) -> None:
+        """Tell the remembered draws of a new proposal, and the new ones among them of all. Those that are not remembered never ask."""
+        cards = self.moves.cards
+        new = pool.mixture.isnan()
+        for rows, unknown in ((~new, proposals[-1:]), (new, proposals)):
+            u, codes = pool.u[rows], pool.codes[rows]
+            mixture = torch.where(new, pool.prior + math.log(first), pool.mixture)[rows]
+            for one in unknown:
+                mixture = torch.logaddexp(mixture, self._log_share(one, u, codes, cards))
+            pool.mixture[rows] = mixture
 
     def _log_share(self, one: _Proposal, u: Tensor, codes: Tensor, cards: Tensor) -> Tensor:
         """The log of the count of a proposal times its density, `(n,)`."""
         density = self.moves.log_kernel(u, codes, one.u, one.codes, one.root, cards)
-        return density + torch.tensor(float(one.count), dtype=torch.float64).log()
+        return density + math.log(one.count)
 
     def _renew(self, comparison: Comparison, active: _Pool, fresh: _Pool, generation: int) -> None:
         """Scales from the draws of this generation, and summaries from all that are near, where the posterior lies by now."""
         if generation in RENEWED:
             both = active.and_(fresh)
-            coordinates = self.moves.coordinates
-            if set(coordinates.names) >= set(self.query.ask):
-                comparison.learn(both.cells, coordinates.targets(both.values))
+            if self._predictable:
+                comparison.learn(both.cells, self.moves.coordinates.targets(both.values))
         comparison.rescale(comparison.statistics(fresh.cells))
+
+    def _settled(self, pool: _Pool, comparison: Comparison, size: int) -> tuple[_Pool, Tensor]:
+        """What is near by the last summaries, which all that is remembered has taught."""
+        if self._predictable and len(pool) >= FEW:
+            comparison.settle(pool.cells, self.moves.coordinates.targets(pool.values))
+        return self._nearest(pool, comparison, size)
+
+    @property
+    def _predictable(self) -> bool:
+        """Whether all that is asked is a continuous parameter that is moved."""
+        return set(self.moves.coordinates.names) >= set(self.query.ask)
 
 
 def _root(u: Tensor, weights: Tensor) -> Tensor:

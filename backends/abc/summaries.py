@@ -10,10 +10,13 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
+
+from .predictors import nets, ridge
 
 __all__ = ["KINDS", "Summary", "learned"]
 
@@ -23,15 +26,21 @@ KINDS = ("auto", "raw", "linear", "net")
 ITEMS, LAGS = 8, 5
 #: Order statistics that are kept of more items.
 ORDERED = 32
-#: Penalties of the regression, of which a held-out fifth takes the best.
-PENALTIES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
+#: Of a squared residual, in posterior variances, so that its logarithm is finite.
+LEAST = 1e-6
 
-#: From cells `(n, cells)` to summaries `(n, parameters)`.
+#: From cells `(n, cells)` to summaries `(n, columns)`.
 Summary = Callable[[Tensor], Tensor]
 
 
 def learned(
-    kind: str, cells: Tensor, u: Tensor, groups: Mapping[str, tuple[slice, bool]], seed: int
+    kind: str,
+    cells: Tensor,
+    u: Tensor,
+    groups: Mapping[str, tuple[slice, bool]],
+    seed: int,
+    count: int = 1,
+    spread: bool = False,
 ) -> Summary:
     """A summary from simulations.
 
@@ -41,13 +50,23 @@ def learned(
         u: The parameters that they came from, on unbounded scales, `(n, parameters)`.
         groups: For each node its columns, and whether they are the members of one plate, one number each.
         seed: Decides what is held out, and how a net begins.
+        count: Nets of which the summary is the mean.
+        spread: Whether the logarithm of each parameter's remaining variance is predicted too, in columns after the means.
     """
     features = _Features(cells, groups)
     x = features(cells)
     level, size = u.mean(dim=0), u.std(dim=0).clamp(min=1e-12)
-    fit = _net if kind == "net" else _regression
-    fitted = fit(x, (u - level) / size, seed)
-    return lambda new: fitted(features(new))
+    y = (u - level) / size
+    fitted = ridge(x, y, seed) if kind == "linear" else nets(x, y, seed, count)
+    if not spread:
+        return lambda new: fitted(features(new))
+    scatter = ridge(x, ((y - fitted(x)) ** 2 + LEAST).log(), seed + 1)
+
+    def both(new: Tensor) -> Tensor:
+        x = features(new)
+        return torch.cat([fitted(x), scatter(x)], dim=1)
+
+    return both
 
 
 class _Features:
@@ -82,11 +101,11 @@ class _Features:
             x = torch.nan_to_num((cells[:, columns] - centre) / spread)
             bent = torch.asinh(x)
             if plate and x.shape[1] >= ITEMS:
-                ordered = bent.sort(dim=1).values
-                if x.shape[1] > ORDERED:
-                    places = torch.linspace(0, x.shape[1] - 1, ORDERED).round().long()
-                    ordered = ordered[:, places]
-                found += [ordered, ordered**2, *_shape(x, ordered.shape[1])]
+                items = x.sort(dim=1).values
+                count = min(x.shape[1], ORDERED)
+                places = torch.linspace(0, x.shape[1] - 1, count).round().long()
+                ordered = torch.asinh(items[:, places])
+                found += [ordered, ordered**2, *_shape(items, places), _moments(items)]
                 for series in (bent, bent**2):
                     centred = series - series.mean(dim=1, keepdim=True)
                     found.append(centred.var(dim=1, keepdim=True).clamp(min=1e-12).log())
@@ -101,67 +120,30 @@ class _Features:
         return torch.cat(found, dim=1)
 
 
-def _shape(x: Tensor, count: int) -> list[Tensor]:
-    """The middle, the logarithm of the spread, and the order statistics without both."""
-    ordered = x.sort(dim=1).values
-    middle = ordered.median(dim=1, keepdim=True).values
-    quarters = [ordered[:, [int(q * (x.shape[1] - 1))]] for q in (0.25, 0.75)]
-    spread = (quarters[1] - quarters[0]).clamp(min=1e-12)
-    places = torch.linspace(0, x.shape[1] - 1, count).round().long()
-    return [torch.asinh(middle), spread.log(), torch.asinh((ordered[:, places] - middle) / spread)]
+def _shape(ordered: Tensor, places: Tensor) -> list[Tensor]:
+    """The middle, the logarithm of the spread, the order statistics without both, and how far the upper ones of them lie from the middle beside the lower ones."""
+    last = ordered.shape[1] - 1
+    low, middle, high = (ordered[:, [int(q * last)]] for q in (0.25, 0.5, 0.75))
+    spread = (high - low).clamp(min=1e-12)
+    level = (ordered[:, places] - middle) / spread
+    half = level.shape[1] // 2
+    lower = (-level[:, : half - 1]).clamp(min=1e-3).log()
+    upper = level.flip(1)[:, : half - 1].clamp(min=1e-3).log()
+    return [torch.asinh(middle), spread.log(), torch.asinh(level), upper - lower, upper + lower]
 
 
-def _regression(x: Tensor, y: Tensor, seed: int) -> Summary:
-    """Ridge, its penalty by a held-out fifth."""
-    held = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)) < len(x) // 5
-    design = torch.cat([torch.ones(len(x), 1, dtype=torch.float64), x], dim=1)
-
-    def solution(rows: Tensor, penalty: float) -> Tensor:
-        d = design[rows]
-        gram = d.T @ d / len(d) + penalty * torch.eye(d.shape[1], dtype=torch.float64)
-        return torch.linalg.solve(gram, d.T @ y[rows] / len(d))
-
-    errors = [float(((y - design @ solution(~held, p))[held] ** 2).mean()) for p in PENALTIES]
-    best = solution(torch.ones(len(x), dtype=torch.bool), PENALTIES[errors.index(min(errors))])
-    return lambda new: torch.cat([torch.ones(len(new), 1, dtype=torch.float64), new], 1) @ best
-
-
-def _net(x: Tensor, y: Tensor, seed: int) -> Summary:
-    """Two hidden layers on top of the regression, stopped by a held-out fifth."""
-    line = _regression(x, y, seed)
-    rest = (y - line(x)).to(torch.float32)
-    inner = x.to(torch.float32)
-    generator = torch.Generator().manual_seed(seed)
-    held = torch.randperm(len(x), generator=generator) < len(x) // 5
-    train, test = (~held).nonzero()[:, 0], held.nonzero()[:, 0]
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
-        net = torch.nn.Sequential(
-            torch.nn.Linear(x.shape[1], 64),
-            torch.nn.ReLU(),
-            torch.nn.Linear(64, 64),
-            torch.nn.ReLU(),
-            torch.nn.Linear(64, y.shape[1]),
-        )
-        optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
-        best, waited = (float("inf"), {k: v.clone() for k, v in net.state_dict().items()}), 0
-        for _ in range(100):
-            order = train[torch.randperm(len(train), generator=generator)]
-            for rows in order.split(256):
-                optimiser.zero_grad()
-                ((net(inner[rows]) - rest[rows]) ** 2).mean().backward()
-                optimiser.step()
-            with torch.no_grad():
-                error = float(((net(inner[test]) - rest[test]) ** 2).mean())
-            waited += 1
-            if error < best[0]:
-                best, waited = (error, {k: v.clone() for k, v in net.state_dict().items()}), 0
-            if waited >= 8:
-                break
-        net.load_state_dict(best[1])
-
-    def summary(new: Tensor) -> Tensor:
-        with torch.no_grad():
-            return line(new) + net(new.to(torch.float32)).to(torch.float64)
-
-    return summary
+def _moments(ordered: Tensor) -> Tensor:
+    """The logarithm of the second L-moment, and the ratios of the next four to it, `(n, 5)`: scale and shape, tails included."""
+    n = ordered.shape[1]
+    rank, weight = torch.arange(n, dtype=torch.float64), torch.ones(n, dtype=torch.float64)
+    # b_r = mean of x_(i) · (i-1)···(i-r) / (n-1)···(n-r);  l_{r+1} = Σ_k (-1)^{r-k} C(r,k) C(r+k,k) b_k
+    b = []
+    for r in range(6):
+        b.append(ordered @ weight / n)
+        weight = weight * (rank - r) / (n - 1 - r)
+    moments = [
+        sum((-1) ** (r - k) * math.comb(r, k) * math.comb(r + k, k) * b[k] for k in range(r + 1))
+        for r in range(1, 6)
+    ]
+    scale = moments[0].clamp(min=1e-12)
+    return torch.stack([scale.log(), *(m / scale for m in moments[1:])], dim=1)

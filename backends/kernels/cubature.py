@@ -16,7 +16,6 @@ from itertools import product
 import numpy
 from numpy import ndarray
 from numpy.polynomial import legendre
-from scipy.optimize import brentq
 
 __all__ = ["Cubature", "Improper", "integrate"]
 
@@ -138,6 +137,9 @@ class Cubature:
 
     def quantile(self, axis: int, share: float) -> float:
         """The value of one coordinate below which so much of the density lies."""
+        # Every plan asks this engine, and few need roots: 35 MB.
+        from scipy.optimize import brentq
+
         corners = numpy.array(
             list(product(*zip(self.low.min(axis=0), self.high.max(axis=0), strict=True)))
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from ppl.compiler import Query
+from ppl.distributions.tensors import unbounded_shape
 from ppl.mechanism import Mechanism, forward
 from ppl.mechanism.joint import log_density
 from ppl.mechanism.laws import fixed_support
@@ -111,10 +112,7 @@ class Coordinates:
         self._mechanism = mechanism
         self._transforms = {n: _bijection(mechanism, n) for n in self.names}
         self._shapes = {n: _shape(mechanism, n) for n in self.names}
-        self._inner = {
-            n: tuple(self._transforms[n].inverse_shape(torch.Size(self._shapes[n])))
-            for n in self.names
-        }
+        self._inner = {n: unbounded_shape(self._transforms[n], self._shapes[n]) for n in self.names}
         self.size = sum(map(prod, self._inner.values()))
 
     def join(self, values: Mapping[str, Tensor]) -> Tensor:

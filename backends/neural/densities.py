@@ -22,6 +22,8 @@ __all__ = ["COUPLED", "KINDS", "ConditionalDensity", "Residual", "density", "kin
 KINDS = ("mixture", "spline", "affine", "coupling")
 #: Up to so many numbers a mixture of Gaussians is both quick and close.
 MIXED = 3
+#: Gaussians of a mixture.
+COMPONENTS = 8
 #: Beyond so many numbers an autoregressive flow is slow to sample, one pass a number.
 COUPLED = 24
 #: Simulations from which the larger of two sizes of a net pays.
@@ -61,44 +63,48 @@ class Mixture(ConditionalDensity):
     def __init__(self, numbers: int, features: int, components: int, width: int = 64):
         super().__init__()
         self.numbers, self.components = numbers, components
-        self._below = numbers * (numbers - 1) // 2
-        self.net = mlp(features, components * (1 + 2 * numbers + self._below), width, 3)
-        places = torch.tril_indices(numbers, numbers, -1)
-        self.register_buffer("_places", places[0] * numbers + places[1], persistent=False)
+        outputs = 1 + 2 * numbers + numbers * (numbers - 1) // 2
+        self.net = mlp(features, components * outputs, width, 3)
         last = self.net[-1]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
             # At first: standard Gaussians around a few scattered means, the same for all c.
             last.weight.mul_(0.1)
-            bias = torch.zeros(components, 1 + 2 * numbers + self._below)
+            bias = torch.zeros(components, outputs)
             bias[:, 1 : 1 + numbers] = 0.5 * torch.randn(components, numbers)
             last.bias.copy_(bias.reshape(-1))
 
     def _read(self, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Log weights `(…, k)`, means `(…, k, d)`, log diagonals `(…, k, d)` and roots of the precisions `(…, k, d, d)`."""
+        """Log weights `(…, k)`, means and log diagonals of the roots of the precisions `(…, k, d)`, and what is below these, `(…, k, d (d − 1) / 2)`."""
         d, k = self.numbers, self.components
         raw = self.net(c).reshape((*c.shape[:-1], k, -1))
         logs = raw[..., 1 + d : 1 + 2 * d].clamp(-8, 12)
-        root = raw.new_zeros((*raw.shape[:-1], d * d))
-        if self._below:
-            root = root.index_copy(-1, self._places, raw[..., 1 + 2 * d :])  # type: ignore[arg-type]
-        root = root.reshape((*raw.shape[:-1], d, d)) + torch.diag_embed(logs.exp())
-        return raw[..., 0].log_softmax(dim=-1), raw[..., 1 : 1 + d], logs, root
+        return raw[..., 0].log_softmax(dim=-1), raw[..., 1 : 1 + d], logs, raw[..., 1 + 2 * d :]
 
     def log_prob(self, y: Tensor, c: Tensor) -> Tensor:
-        weights, means, logs, root = self._read(c)
-        away = (root @ (y.unsqueeze(-2) - means).unsqueeze(-1)).squeeze(-1)
-        constant = 0.5 * self.numbers * math.log(2 * math.pi)
-        each = weights - 0.5 * (away**2).sum(dim=-1) + logs.sum(dim=-1) - constant
-        return torch.logsumexp(each, dim=-1)
+        weights, means, logs, below = self._read(c)
+        rest, scale = y.unsqueeze(-2) - means, logs.exp()
+        total = weights + logs.sum(dim=-1) - 0.5 * self.numbers * math.log(2 * math.pi)
+        # Row by row of the root: a few products are quicker than many small matrices.
+        begin = 0
+        for i in range(self.numbers):
+            away = scale[..., i] * rest[..., i]
+            for j in range(i):
+                away = away + below[..., begin + j] * rest[..., j]
+            begin += i
+            total = total - 0.5 * away**2
+        return torch.logsumexp(total, dim=-1)
 
     def sample(self, c: Tensor) -> Tensor:
-        weights, means, _, root = self._read(c)
-        chosen = torch.multinomial(weights.exp(), 1)
+        weights, means, logs, below = self._read(c)
+        chosen = torch.multinomial(weights.exp(), 1)[:, 0]
         rows = torch.arange(len(c))
-        mean, one = means[rows, chosen[:, 0]], root[rows, chosen[:, 0]]
+        mean, scale, low = means[rows, chosen], logs[rows, chosen].exp(), below[rows, chosen]
+        root = torch.diag_embed(scale)
+        places = torch.tril_indices(self.numbers, self.numbers, -1)
+        root[:, places[0], places[1]] = low
         noise = torch.randn_like(mean).unsqueeze(-1)
-        return mean + torch.linalg.solve_triangular(one, noise, upper=False).squeeze(-1)
+        return mean + torch.linalg.solve_triangular(root, noise, upper=False).squeeze(-1)
 
 
 class Flow(ConditionalDensity):
@@ -206,7 +212,7 @@ def density(numbers: int, features: int, simulations: int, kind: str | None = No
     large = simulations >= MANY
     inside: ConditionalDensity
     if kind == "mixture":
-        inside = Mixture(numbers, features, 16 if large and numbers > 1 else 8)
+        inside = Mixture(numbers, features, COMPONENTS)
     else:
         inside = Flow(numbers, features, kind, large)
     return Residual(inside, numbers, features)

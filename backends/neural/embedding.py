@@ -30,6 +30,8 @@ __all__ = ["Embedding", "Groups", "own_sizes"]
 FEW = 6
 #: A series of so many numbers or fewer is plain columns.
 SHORT = 32
+#: Up to so many features of a member their products are averaged, too: the moments of a set say much of it.
+PAIRED = 6
 #: The length of what a set or a series becomes.
 WIDTH = 32
 
@@ -181,13 +183,12 @@ class Embedding(nn.Module):
         for plate, features in groups.sets.items():
             ordered = groups.query.graph.plates[plate].ordered
             length = members(groups.query, plate)
+            short = length * features.size <= SHORT
             net: nn.Module = _Set(features.size)
             if ordered:
-                short = length * features.size <= SHORT
                 net = _Short(features.size, length) if short else _Series(features.size)
             self.sets.append(net)
-            # A set tells its size too.
-            self.size += WIDTH + (not ordered)
+            self.size += net.size if isinstance(net, _Set) else WIDTH
         self.own = nn.ModuleList(groups.own.values())
 
     def forward(self, rows: Sequence[Tensor]) -> Tensor:
@@ -225,22 +226,26 @@ def own_sizes(groups: Groups, rows: Sequence[Tensor]) -> list[int]:
 
 
 class _Set(nn.Module):
-    """Exchangeable members: the mean of what a net makes of each, and how many there are."""
+    """Exchangeable members: means of what a net makes of each, of their features, and of products of these; and how many there are."""
 
     def __init__(self, features: int):
         super().__init__()
         self.each = mlp(features, WIDTH, 64, 2)
-        # A mean of standardised features is a statistic by itself.
-        self.all = mlp(WIDTH + features + 1, WIDTH, 64, 1)
+        pairs = torch.triu_indices(features, features) if features <= PAIRED else torch.zeros(2, 0)
+        self.register_buffer("_pairs", pairs.to(torch.int64), persistent=False)
+        moments = features + pairs.shape[1] + 1
+        self.all = mlp(WIDTH + moments, WIDTH, 64, 2)
+        self.size = WIDTH + moments
 
     def forward(self, members: Tensor, there: Tensor) -> Tensor:
         weight = there.unsqueeze(-1)
         count = weight.sum(dim=-2).clamp(min=1.0)
-        pooled = (self.each(members) * weight).sum(dim=-2) / count
-        plain = (members * weight).sum(dim=-2) / count
+        one, two = self._pairs  # type: ignore[misc]
+        seen = [self.each(members), members, members[..., one] * members[..., two]]
+        pooled = [(part * weight).sum(dim=-2) / count for part in seen]
         # The spread of an average falls with the root of the count.
-        size = count.log()
-        return torch.cat([self.all(torch.cat([pooled, plain, size], dim=-1)), size], dim=-1)
+        pooled.append(count.log())
+        return torch.cat([self.all(torch.cat(pooled, dim=-1)), *pooled[1:]], dim=-1)
 
 
 class _Short(nn.Module):

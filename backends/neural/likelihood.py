@@ -24,14 +24,12 @@ from .simulations import Simulations
 from .train import Settings, Trained, train
 from .variables import Variable, Variables, datum
 
-__all__ = ["GROWTH", "Explicit", "LearnedDensity", "Term", "evidence_of", "numbered", "some_rows"]
+__all__ = ["Explicit", "LearnedDensity", "Term", "evidence_of", "numbered", "some_rows"]
 
 #: Of values of the parameters, `(draws, *plates, *event)`: `(draws,)`.
 Term = Callable[[Mapping[str, Tensor]], Tensor]
 #: Rows that a net is trained on at most; of large plates each draw gives a few members.
 MOST_ROWS = 100_000
-#: Rows in a step grow with the members, up to this factor.
-GROWTH = 4
 
 
 def evidence_of(query: Query, data: Data) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -108,8 +106,7 @@ class LearnedDensity:
         c = c.expand((draws, count, c.shape[2]))
         rows = some_rows(draws, count, generator)
         codes, numbers, c = (t.flatten(0, 1)[rows] for t in (codes, numbers, c))
-        batch = min(options.settings.batch * min(count, GROWTH), max(len(rows) // 20, 1))
-        settings = replace(options.settings, batch=batch)
+        settings = options.settings
         nets, trained = [], []
         for k in range(options.ensemble):
             with torch.random.fork_rng(devices=[]):

@@ -24,7 +24,7 @@ from .densities import mlp
 from .embedding import Embedding, Groups, own_sizes
 from .factors import Factor
 from .features import Features
-from .likelihood import GROWTH, Term, evidence_of, numbered, some_rows
+from .likelihood import Term, evidence_of, numbered, some_rows
 from .members import members, present_members
 from .options import Options
 from .packing import loaded, packed, unpacked
@@ -34,6 +34,8 @@ from .train import Trained, train
 __all__ = ["LOSSES", "Contrast", "LearnedRatio"]
 
 LOSSES = ("nre-a", "nre-c")
+#: Rows that are passed as often as the settings say, and the fewest passes over more.
+ROWS, LEAST = 10_000, 15
 #: The weight of the balance condition.
 BALANCE = 100.0
 
@@ -187,8 +189,10 @@ class LearnedRatio:
             chosen = some_rows(draws, count, generator)
             theta = theta.expand((draws, count, theta.shape[2])).flatten(0, 1)[chosen]
             rows = [raw.flatten(0, 1)[chosen]]
-        batch = min(options.settings.batch * min(count, GROWTH), max(len(theta) // 20, 1))
         contrast = Contrast.read(query, "nre")
+        # A row costs as many evaluations as there are pairs: many rows are passed fewer times.
+        passes = options.settings.epochs * ROWS // max(len(theta), 1)
+        epochs = min(options.settings.epochs, max(passes, LEAST))
         own = own_sizes(data, rows) if isinstance(data, Groups) else []
         nets, trained = [], []
         for k in range(options.ensemble):
@@ -205,7 +209,7 @@ class LearnedRatio:
                     (theta, *rows),
                     query.seed * 1_000 + k,
                     seconds / options.ensemble,
-                    numbered(replace(options.settings, batch=batch), factor, k),
+                    numbered(replace(options.settings, epochs=epochs), factor, k),
                     title,
                     options.progress,
                 )

@@ -18,6 +18,7 @@ from ppl.posterior import Certificate
 from .factors import DIMENSIONS, Factor, Factorisation, factorise
 from .learned import learned
 from .likelihood import Explicit, LearnedDensity, Term
+from .members import facts_of
 from .options import Options, read
 from .packing import packed, unpacked
 from .simulations import SIMULATIONS, Simulations, simulate
@@ -339,7 +340,9 @@ class LikelihoodSolver:
 
 
 def chosen(query: Query, method: str, found: Factorisation) -> Options:
-    """The options, with several nets where there are many dimensions and few simulations."""
+    """The options, with several nets where there are many dimensions, or shares to be learned."""
     learned = parts(found)[0]
     many = max(f.dimensions for f in learned) >= MANY_DIMENSIONS
+    # A table of shares has as many free numbers as it has cells.
+    many = many or any(facts_of(query, n).discrete for f in learned for n in f.names)
     return read(query, method, SEVERAL if many else 1)

@@ -31,7 +31,7 @@ LogLikelihood = Callable[[Mapping[str, Tensor]], Tensor]
 #: Islands of particles, and how many live on each: together the draws that an answer holds.
 ISLANDS, PARTICLES = 8, 1280
 #: Rounds of moves at each temperature at most, and repetitions of them at the posterior.
-ROUNDS, LAST = 6, 4
+ROUNDS, LAST = 8, 4
 #: Up to so many values of a single finite parameter are summed over instead.
 LISTED = 4096
 #: Numbers that one evaluation of particles may make.

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributions import biject_to, constraints
 
 from ppl.compiler import Query
+from ppl.distributions.tensors import unbounded_shape
 from ppl.mechanism.laws import fixed_support
 from ppl.mechanism.tables import NotFinite, Tables, TooLarge
 
@@ -77,7 +78,7 @@ class Variable:
         """How many numbers it takes, or how many codes."""
         if self.kind != "real":
             return prod(self.shape)
-        return prod(biject_to(self.support).inverse_shape(torch.Size(self.shape)))
+        return prod(unbounded_shape(biject_to(self.support), self.shape))
 
     @property
     def coded(self) -> bool:
@@ -165,7 +166,7 @@ class Variable:
         if self.kind == "whole":
             return flat.round().to(torch.int64).reshape(shape)
         transform = biject_to(self.support)
-        inner = transform.inverse_shape(torch.Size(self.shape))
+        inner = unbounded_shape(transform, self.shape)
         return transform(flat.reshape((len(flat), *inner)))
 
     def log_slope(self, flat: Tensor) -> Tensor:
@@ -185,7 +186,7 @@ class Variable:
         if self.kind == "whole":
             return total
         transform = biject_to(self.support)
-        u = flat.reshape((len(flat), *transform.inverse_shape(torch.Size(self.shape))))
+        u = flat.reshape((len(flat), *unbounded_shape(transform, self.shape)))
         log = transform.log_abs_det_jacobian(u, transform(u))
         return total - log.reshape((len(flat), -1)).sum(dim=1)
 

@@ -156,6 +156,25 @@ class Pool:
             with suppress(OSError):
                 mark.unlink()
 
+    def survives(
+        self, function: Any, payload: bytes, seed: int, record: bool, seconds: float | None
+    ) -> Lost | None:
+        """Whether a worker survives a call; how it ended, if not."""
+        from pebble import ProcessExpired
+
+        if not self._pool.active:
+            self._restart()
+        future = self._pool.schedule(function, args=[payload, seed, record], timeout=seconds)
+        try:
+            future.result()
+        except TimeoutError:
+            return Lost(Status.TIMED_OUT, None)
+        except (ProcessExpired, BrokenProcessPool):
+            return Lost(Status.DIED, None)
+        except MemoryError:
+            return Lost(Status.RAISED, None)
+        return None
+
     def forget(self) -> None:
         """End what is running; nobody waits for it."""
         for future in list(self._running):

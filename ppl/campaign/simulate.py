@@ -13,14 +13,15 @@ from torch import Tensor
 
 from ..errors import QueryError, StoreError
 from ..graph import Graph
-from ..mechanism import Mechanism, Status, probe, read_data
+from ..mechanism import Mechanism, Status, read_data
 from .campaign import Campaign, batch_size
-from .driver import drive
+from .driver import Workers, drive, hired
 from .export import to_numpy, to_parquet
 from .manifest import Manifest
 from .replay import replay
 from .running import Running
 from .store import Store
+from .trial import tried
 
 __all__ = ["Simulations", "joined", "simulate"]
 
@@ -118,15 +119,20 @@ def simulate(
     kept = [] if store is None or store.manifest is None else [*store.manifest.nodes]
     part = graph.subgraph(graph.ancestors_of([*names, *(k for k in kept if k in graph)]))
     given = {k: v for k, v in (inputs or {}).items() if k in part or k in graph.plates}
-    mechanism = probe(part, read_data(part, given, sizes=sizes), record=failures == "record")
-    size = batch_size(mechanism, n, graph)
-    if store is None:
-        campaign = Campaign(mechanism, seed or 0, size, kept=names)
-        return _gathered(campaign, n, how, names)
+    data, record = read_data(part, given, sizes=sizes), failures == "record"
     with ExitStack() as stack:
-        stack.enter_context(store.lock())
+        if store is not None:
+            stack.enter_context(store.lock())
+        # What is in the store is read, and whoever reads needs no workers.
+        complete = store is not None and store.holds(n)
+        workers = None if complete else stack.enter_context(hired(how))
+        mechanism = tried(part, data, record, workers, how.timeout)
+        size = batch_size(mechanism, n, graph)
+        if store is None:
+            campaign = Campaign(mechanism, seed or 0, size, kept=names)
+            return _gathered(campaign, n, how, names, workers)
         campaign = joined(store, mechanism, seed, size, {})
-        for batch in drive(replace(campaign, kept=None), n, how, store):
+        for batch in drive(replace(campaign, kept=None), n, how, store, workers=workers):
             del batch  # it is in the store now
     return _stored(store, replace(campaign, kept=names), n)
 
@@ -197,7 +203,7 @@ def joined(
         note = (
             ""
             if python.split(".")[:2] == now.split(".")[:2]
-            else f" (It was written by Python {python}, which compiles bodies otherwise than {now}.)"
+            else f" (It was written by Python {python}; a body without a source is known by what it is compiled to, which {now} does otherwise.)"
         )
         raise StoreError(
             f"{store.path} holds simulations of another model: {'; '.join(different)}. Take another folder, or the model that it was begun with.{note}"
@@ -209,11 +215,13 @@ def joined(
 # -- results -------------------------------------------------------------------------------------
 
 
-def _gathered(campaign: Campaign, n: int, running: Running, names: list[str]) -> Simulations:
+def _gathered(
+    campaign: Campaign, n: int, running: Running, names: list[str], workers: Workers | None
+) -> Simulations:
     """All draws, in memory."""
     pieces: dict[str, list[Tensor]] = {name: [] for name in names}
     status, counts, done = [], dict[str, int](), 0
-    for batch in drive(campaign, n, running):
+    for batch in drive(campaign, n, running, workers=workers):
         take = min(campaign.size, n - done)
         for name in names:
             pieces[name].append(_rows(batch.values[name], campaign.size, take))

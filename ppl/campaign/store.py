@@ -232,6 +232,12 @@ class Store:
             self._index.add(entry)
         self.entries[number] = entry
 
+    def holds(self, draws: int) -> bool:
+        """Whether there are so many draws, as far as the index knows."""
+        if self.manifest is None:
+            return False
+        return all(k in self.entries for k in range(-(-draws // self.manifest.batch)))
+
     def read(self, number: int, only: list[str] | None = None) -> Batch:
         """A batch, its checksum verified.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 from torch.distributions import constraints, transform_to
@@ -110,7 +111,7 @@ class Distribution:
         """The same family with batched tensors, whose first `lifted` axes are each of full size or 1."""
         if not lifted:
             return Distribution(self.family, parameters, 0)
-        shape = torch.broadcast_shapes(*(t.shape[:lifted] for t in parameters.values()))
+        shape = numpy.broadcast_shapes(*(t.shape[:lifted] for t in parameters.values()))
         return Distribution(
             self.family,
             {k: t.expand((*shape, *t.shape[lifted:])) for k, t in parameters.items()},
@@ -143,7 +144,7 @@ class Distribution:
                 if t.shape[axis] > 1 and t.stride(axis) == 0:
                     t = t.narrow(axis, 0, 1)
             tensors[k] = t
-        lead = torch.broadcast_shapes(*(t.shape[: self.lifted] for t in tensors.values()))
+        lead = numpy.broadcast_shapes(*(t.shape[: self.lifted] for t in tensors.values()))
         tensors = {k: t.expand((*lead, *t.shape[self.lifted :])) for k, t in tensors.items()}
         return Distribution(self.family, tensors, self.lifted)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy
 import pyro.distributions as pyro
 import torch
 from torch import Tensor
@@ -123,7 +124,7 @@ def _categorical_score(parameters: Parameters, value: Tensor) -> Tensor:
 
 
 def _picked(logs: Tensor, value: Tensor) -> Tensor:
-    shape = torch.broadcast_shapes(logs.shape[:-1], value.shape)
+    shape = numpy.broadcast_shapes(logs.shape[:-1], value.shape)
     count = logs.shape[-1]
     inside = (value >= 0) & (value < count) & (value == value.round())
     index = torch.where(inside, value, torch.zeros_like(value)).to(torch.int64)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
+from torch.distributions import Transform
 
 from ..errors import DistributionError
 
-__all__ = ["broadcast", "is_whole", "to_tensor"]
+__all__ = ["broadcast", "is_whole", "to_tensor", "unbounded_shape"]
 
 
 def to_tensor(value: Any, family: str, parameter: str) -> Tensor:
@@ -75,11 +77,28 @@ def broadcast(
     if all(batch == batches[0] for batch in batches):
         return parameters
     try:
-        shape = torch.broadcast_shapes(*batches)
-    except RuntimeError as error:
+        # torch.broadcast_shapes would load sympy, 30 MB.
+        shape = numpy.broadcast_shapes(*batches)
+    except ValueError as error:
         shown = ", ".join(f"{k} {tuple(v.shape)}" for k, v in parameters.items())
         raise DistributionError(f"{family}: the shapes do not go together: {shown}.") from error
     return {
         name: tensor.expand((*shape, *tensor.shape[tensor.dim() - ranks[name] :]))
         for name, tensor in parameters.items()
     }
+
+
+def unbounded_shape(transform: Transform, shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of unbounded numbers that a transform takes to values of this shape.
+
+    A transform that goes number by number keeps it; asked, it would load sympy to say so, 30 MB.
+
+    Example:
+        >>> from torch.distributions import biject_to, constraints
+        >>> unbounded_shape(biject_to(constraints.interval(0.0, 1.0)), (3, 2))
+        (3, 2)
+        >>> unbounded_shape(biject_to(constraints.simplex), (3, 2))
+        (3, 1)
+    """
+    single = transform.domain.event_dim == transform.codomain.event_dim == 0
+    return tuple(shape) if single else tuple(transform.inverse_shape(torch.Size(shape)))

@@ -21,6 +21,7 @@ import torch
 
 from .closure import used_names
 from .node import Node
+from .source import written
 
 __all__ = ["fingerprint", "is_library"]
 
@@ -31,10 +32,19 @@ LIBRARIES = tuple(
 #: Our own code counts by name too: a new release of it does not make a user's model another one.
 OURS = ("ppl", "backends")
 DEPTH = 12
+#: What classes have besides their own, some of it in newer versions only.
+UNTOLD = (
+    "__dict__",
+    "__weakref__",
+    "__doc__",
+    "__module__",
+    "__firstlineno__",
+    "__static_attributes__",
+)
 
 
 def fingerprint(node: Node) -> str:
-    """Sixteen hexadecimal digits; equal for equal meanings, in every process of one version of Python.
+    """Sixteen hexadecimal digits; equal for equal meanings, in every process; of functions without a source, in every process of one version of Python.
 
     Role, labels and pictures do not count, since they do not change how the node comes about.
 
@@ -113,11 +123,7 @@ class _Reading:
         elif isinstance(value, FunctionType):
             self._function(value, depth)
         elif isinstance(value, type):
-            own = {
-                k: v
-                for k, v in vars(value).items()
-                if k not in ("__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__")
-            }
+            own = {k: v for k, v in vars(value).items() if k not in UNTOLD}
             self.add("class", value.__qualname__)
             self.read(own, depth - 1)
         else:
@@ -127,7 +133,11 @@ class _Reading:
         inner = inspect.unwrap(function)
         code: CodeType = inner.__code__  # type: ignore[attr-defined]
         self.add("function")
-        self._code(code, inner.__doc__, depth)
+        text = written(code)
+        if text is None:
+            self._code(code, inner.__doc__, depth)
+        else:
+            self.add(text)
         self.read((inner.__defaults__, inner.__kwdefaults__), depth - 1)  # type: ignore[attr-defined]
         for name, cell in zip(code.co_freevars, inner.__closure__ or (), strict=True):  # type: ignore[attr-defined]
             self.add(name)

@@ -7,12 +7,13 @@ from .forward import Batch, forward
 from .lookup import Lookup
 from .mechanism import Facts, Mechanism
 from .outcome import Outcome
-from .probe import kinds, probe
+from .probe import PROBE, called, kinds, probe
 from .singly import Calls
 from .soft import Belief, Likelihood
 from .status import Status
 
 __all__ = [
+    "PROBE",
     "Batch",
     "Belief",
     "Caller",
@@ -24,6 +25,7 @@ __all__ = [
     "Mechanism",
     "Outcome",
     "Status",
+    "called",
     "forward",
     "kinds",
     "probe",

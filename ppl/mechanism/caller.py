@@ -196,7 +196,7 @@ class Caller:
         rows = self._looked_up(arguments) if self._lookup is not None else None
         if rows is None:
             varying = (
-                torch.broadcast_shapes(*(a.shape for a in arguments))
+                numpy.broadcast_shapes(*(a.shape for a in arguments))
                 if arguments
                 else (1,) * len(shape)
             )
@@ -318,7 +318,7 @@ class Caller:
             except Unfit as reason:
                 if BRANCHING not in str(reason):
                     raise
-        narrow = torch.broadcast_shapes(*(a.shape[: len(shape)] for a in arguments))
+        narrow = numpy.broadcast_shapes(*(a.shape[: len(shape)] for a in arguments))
         outcome = merge(
             self.node, self.body, follow(self.node, self.body, arguments, narrow), narrow
         )
@@ -330,14 +330,14 @@ class Caller:
     def _narrowed(self, arguments, shape, whole) -> Outcome:
         """Combinations over the axes that arguments vary along; the others are spread afterwards."""
         lead = len(shape)
-        narrow = torch.broadcast_shapes(*(a.shape[:lead] for a in arguments))
+        narrow = numpy.broadcast_shapes(*(a.shape[:lead] for a in arguments))
         outcome = self._vmap_combinations(arguments, narrow, whole)
         if outcome.distribution is None or tuple(narrow) == tuple(shape):
             return outcome
         return replace(outcome, distribution=outcome.distribution.expand(shape))
 
     def _vmap_combinations(self, arguments, shape, whole) -> Outcome:
-        varying = torch.broadcast_shapes(*(arguments[i].shape for i in whole))
+        varying = numpy.broadcast_shapes(*(arguments[i].shape for i in whole))
         columns = torch.stack([arguments[i].expand(varying).reshape(-1) for i in whole], dim=-1)
         distinct, index = distinct_rows(columns)
         if len(distinct) > BOUND and tuple(whole) not in self._carried:
@@ -506,7 +506,7 @@ class Caller:
 
     def _audit_each(self, outcome: Outcome, arguments, shape, whole) -> None:
         """One row for each combination of whole numbers that was not met before; a sample of very many."""
-        varying = torch.broadcast_shapes(*(arguments[i].shape for i in whole))
+        varying = numpy.broadcast_shapes(*(arguments[i].shape for i in whole))
         columns = torch.stack([arguments[i].expand(varying).reshape(-1) for i in whole], dim=-1)
         distinct, index = distinct_rows(columns)
         keys = list(map(tuple, distinct.tolist()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -102,7 +103,7 @@ class Cases:
         """`(*shape, *batch)` for a value `(*shape, *batch, *event)`."""
         value = torch.as_tensor(value)
         event = len(self.event_shape)
-        lead = torch.broadcast_shapes(value.shape[: value.dim() - event], self.batch_shape)
+        lead = numpy.broadcast_shapes(value.shape[: value.dim() - event], self.batch_shape)
         rows = prod(self.batch_shape)
         flat = value.expand((*lead, *self.event_shape)).reshape((-1, rows, *self.event_shape))
         out = torch.zeros(len(flat), rows, dtype=torch.float64)

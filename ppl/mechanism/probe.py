@@ -13,37 +13,36 @@ from .forward import forward
 from .lookup import Lookup
 from .mechanism import Facts, Mechanism
 
-__all__ = ["kinds", "probe"]
+__all__ = ["PROBE", "called", "kinds", "probe"]
 
 #: A seed that no user chooses, so that probing never repeats a user's first draws.
 PROBE = 0x0DD5EED
 
 
-def probe(graph: Graph, data: Data, record: bool = True) -> Mechanism:
+def probe(graph: Graph, data: Data, record: bool = True, seed: int = PROBE) -> Mechanism:
     """A mechanism that has called every body for two draws, and knows the facts of every node.
 
     Args:
         graph: The graph.
         data: Inputs, columns and sizes.
         record: Whether simulators may raise for some draws: then more draws are tried until one succeeds.
+        seed: Of the draws.
 
     Raises:
         ModelError: For a body that returns nonsense, hides randomness or breaks a promise.
         SimulationError: If a body raises.
     """
-    # Look-ups need not be called to be known; they are drawn only for the bodies below them.
-    called = [n.name for n in graph.nodes.values() if not _lookup(n)]
-    needed = graph.ancestors_of(called)
+    needed = called(graph)
     mechanism = Mechanism(graph, data)
     try:
         if needed:
-            mechanism.probed = forward(mechanism, 2, PROBE, only=needed).values
+            mechanism.probed = forward(mechanism, 2, seed, only=needed).values
     except (SimulationError, ModelError) as error:
         if not record:
             raise
         mechanism = Mechanism(graph, data, record=True)
         try:
-            mechanism.probed = forward(mechanism, 32, PROBE, only=needed).values
+            mechanism.probed = forward(mechanism, 32, seed, only=needed).values
         except (SimulationError, ModelError):
             raise error from None
     for node in graph.nodes.values():
@@ -52,6 +51,12 @@ def probe(graph: Graph, data: Data, record: bool = True) -> Mechanism:
     for caller in mechanism.callers.values():
         caller.record = record
     return mechanism
+
+
+def called(graph: Graph) -> set[str]:
+    """The nodes that a probe draws: look-ups need not be called to be known; they are drawn only for the bodies below them."""
+    bodies = [n.name for n in graph.nodes.values() if not _lookup(n)]
+    return set(graph.ancestors_of(bodies))
 
 
 def _lookup(node: Node) -> bool:

@@ -1,6 +1,6 @@
 """Approximate Bayesian computation: speed beside a bare loop and beside the peers that are installed, and quality beside exact answers.
 
-    python -m tests.benchmarks.abc [rejection] [smc] [quality] [scalar] [batch]
+    python -m tests.benchmarks.abc [rejection] [smc] [quality] [g_and_k] [scalar] [batch] [memory]
 
 Peers: `pip install pyabc elfi sbi`. All simulators are vectorised torch or NumPy functions, the same for everybody; a peer that calls one draw at a time gets
 fewer simulations, and its rate counts.
@@ -13,6 +13,7 @@ import logging
 import math
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -384,6 +385,85 @@ def quality() -> None:
             )
 
 
+#: What made the data, and their number.
+MADE, ITEMS = numpy.array([3.0, 1.0, 2.0, 0.5]), 50
+
+
+def g_and_k() -> None:
+    """The posterior of a g-and-k distribution after 100,000 simulations, whole samples compared, beside chains on its exact density."""
+    print(
+        "\ng-and-k, abc-smc as it is, 100,000 simulations: sd over exact sd / error of the mean in sd"
+    )
+
+    def simulate(a, b, g, k):
+        z = torch.randn(len(a), ITEMS, dtype=torch.float64)
+        a, b, g, k = (x[:, None] for x in (a, b, g, k))
+        return a + b * (1 + 0.8 * torch.tanh(g * z / 2)) * (1 + z * z) ** k * z
+
+    model = ppl.Model("g-and-k")
+    for name in "abgk":
+        model.theta(lambda: Uniform(0, 10), name=name)
+    model.observed(simulate, vectorized=True, name="y")
+    within = 0
+    for seed in (4, 5, 6):
+        z = numpy.random.default_rng(seed).standard_normal(ITEMS)
+        seen = _quantile(z[None], MADE[None])[0]
+        exact = _chains(seen)
+        begun = time.perf_counter()
+        found = ppl.infer(
+            model, {"y": seen}, method="abc-smc", budget=ppl.Budget(simulations=100_000)
+        )
+        seconds = time.perf_counter() - begun
+        told = []
+        for i, name in enumerate("abgk"):
+            sd, mean = exact[:, i].std(), exact[:, i].mean()
+            ratio, error = float(found[name].sd) / sd, (float(found[name].mean) - mean) / sd
+            within += int(0.8 <= ratio <= 1.25) + int(abs(error) <= 0.3)
+            told.append(f"{name} {ratio:.2f} / {error:+.2f}")
+        print(f"data {seed}:  {'   '.join(told)}   {seconds:.0f} s")
+    print(f"{within} of 24 are within [0.8, 1.25] and 0.3")
+
+
+def _quantile(z: numpy.ndarray, theta: numpy.ndarray) -> numpy.ndarray:
+    a, b, g, k = (theta[:, i : i + 1] for i in range(4))
+    return a + b * (1 + 0.8 * numpy.tanh(g * z / 2)) * (1 + z * z) ** k * z
+
+
+def _density(seen: numpy.ndarray, theta: numpy.ndarray) -> numpy.ndarray:
+    """The log density of a sample, `(n,)`: quantiles are inverted by bisection; minus infinity outside the prior."""
+    inside = ((theta > 0) & (theta < 10)).all(axis=1)
+    theta = theta.clip(1e-9, 10)
+    low = numpy.full((len(theta), len(seen)), -12.0)
+    high = -low
+    for _ in range(40):
+        z = (low + high) / 2
+        above = _quantile(z, theta) < seen
+        low, high = numpy.where(above, z, low), numpy.where(above, high, z)
+    z = (low + high) / 2
+    _, b, g, k = (theta[:, i : i + 1] for i in range(4))
+    bent, w = numpy.tanh(g * z / 2), 1 + z * z
+    slope = (1 + 0.8 * bent) * (1 + (2 * k + 1) * z * z) / w + 0.4 * z * g * (1 - bent**2)
+    logs = -z * z / 2 - numpy.log(numpy.maximum(b * w**k * slope, 1e-300))
+    return numpy.where(inside, logs.sum(axis=1), -numpy.inf)
+
+
+def _chains(seen: numpy.ndarray) -> numpy.ndarray:
+    """Draws of the posterior, `(n, 4)`: 128 Metropolis chains of 3,000 steps."""
+    rng = numpy.random.default_rng(0)
+    x = numpy.abs(MADE + 0.3 * rng.standard_normal((128, 4)))
+    now, kept, root = _density(seen, x), [], numpy.eye(4)
+    for step in range(3000):
+        if step % 100 == 0 and step <= 1000:
+            root = numpy.linalg.cholesky(numpy.cov(x.T) + 1e-6 * numpy.eye(4)) * 1.19
+        new = x + rng.standard_normal(x.shape) @ root.T
+        then = _density(seen, new)
+        taken = numpy.log(rng.random(len(x))) < then - now
+        x, now = numpy.where(taken[:, None], new, x), numpy.where(taken, then, now)
+        if step >= 1000 and step % 5 == 0:
+            kept.append(x.copy())
+    return numpy.concatenate(kept)
+
+
 # -- scalar simulators and the cost of a batch ----------------------------------------------------
 
 
@@ -441,11 +521,7 @@ def batch() -> None:
             assert model.simulate(n, progress=False, **more, **options).campaign.size == n // 64
             return time.perf_counter() - begun
 
-    print()
-    for label, keep, options in (
-        ("here", False, {}),
-        ("with a store", True, {}),
-    ):
+    def line(label: str, keep: bool, **options) -> None:
         # 64 batches each, of 16 and of 256 empty simulations: a line through both tells what a batch costs without any.
         small = statistics.median(seconds(64 * 16, keep, **options) for _ in range(3))
         large = statistics.median(seconds(64 * 256, keep, **options) for _ in range(3))
@@ -454,10 +530,38 @@ def batch() -> None:
             f"{label:12} {1e6 * draw:5.1f} µs a draw, {1e3 * (small / 64 - 16 * draw):6.2f} ms a batch"
         )
 
+    print()
+    line("here", False)
+    line("with a store", True)
+    from dask.distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        seconds(64 * 16, False, workers=client)  # the worker's imports are outside the clock
+        line("Dask", False, workers=client)
+
+
+def memory(n: int = 20_000_000) -> None:
+    """The peak of a process of its own that rejects many draws."""
+    # What getrusage calls the peak of a process begins with that of the process which started it.
+    call = (
+        "from tests.benchmarks.abc import PROBLEMS, ours; ours(PROBLEMS['2-D Gaussian'], {n}); "
+        "print([int(l.split()[1]) // 1024 for l in open('/proc/self/status') if l.startswith('VmHWM')][0])"
+    )
+    few, many = (
+        subprocess.run(
+            [sys.executable, "-c", call.format(n=k)], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for k in (10_000, n)
+    )
+    print(f"\npeak memory of {n:,} draws: {many} MB; of 10,000: {few} MB")
+
 
 def main() -> None:
     """All of it, or what is named."""
-    parts = {f.__name__: f for f in (rejection, smc, quality, scalar, batch)}
+    parts = {f.__name__: f for f in (rejection, smc, quality, g_and_k, scalar, batch, memory)}
     for name in sys.argv[1:] or parts:
         parts[name]()
 

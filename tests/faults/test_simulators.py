@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import ppl
+from ppl.campaign import trial
+from ppl.errors import SimulationError
 from ppl.mechanism import Status
 
 from . import models
@@ -226,3 +228,29 @@ def test_lambdas_closures_and_classes_travel():
     model.observed(lambda x, rng, engine=engine: engine(x, rng), name="y")
     one, two = (model.simulate(100, workers=w, progress=False) for w in (0, 1))
     assert torch.equal(one["y"], two["y"])
+
+
+@pytest.mark.parametrize("act", [models.hanging, models.leaving])
+def test_the_first_calls_of_a_model_take_no_driver_along(act, monkeypatch):
+    """Most of the prior misbehaves, and so do the two draws by which a model is met, for the first seeds."""
+    monkeypatch.setattr(models, "LIMIT", 0.6)
+    # From here on the smallest x of the two draws is 0.09, 0.23, and at last 0.76.
+    monkeypatch.setattr(trial, "PROBE", trial.PROBE + 1)
+    monkeypatch.setattr(trial, "PATIENCE", 2.0)
+    running = {"workers": 1, "timeout": 0.7, "failures": "record", "progress": False}
+    model = models.misbehaving(act)
+    draws = model.simulate(6, seed=1, **running)
+    assert 0 < int(draws.failed.sum()) < 6
+    assert bool((draws["x"][draws.failed] < 0.6).all())
+    assert bool((draws["x"][~draws.failed] >= 0.6).all())
+
+
+def test_a_model_that_never_ends_is_an_error(monkeypatch):
+    """Nothing can be learned of it, and the error says so."""
+    monkeypatch.setattr(models, "LIMIT", 2.0)
+    monkeypatch.setattr(trial, "SEEDS", 2)
+    monkeypatch.setattr(trial, "PATIENCE", 1.0)
+    with pytest.raises(SimulationError, match="whichever of 2 seeds"):
+        models.misbehaving(models.hanging).simulate(16, workers=1, timeout=0.5, failures="record")
+    with pytest.raises(SimulationError, match="whichever of 1 seeds"):
+        models.misbehaving(models.leaving).simulate(16, workers=1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import ppl
 from backends.abc.adjust import KINDS, adjusted
 from backends.abc.distance import Distance, scales
-from backends.abc.summaries import learned
+from backends.abc.summaries import _moments, learned
 from ppl.distributions import Bernoulli, Normal, Uniform
 
 EVEN = torch.full((2000,), 1 / 2000, dtype=torch.float64)
@@ -260,3 +260,24 @@ def test_workers_change_nothing(method):
     )
     assert torch.equal(one["x"]._values, two["x"]._values)
     assert one.certificate.checks == two.certificate.checks
+
+
+def test_shapes_of_items_are_told_by_their_l_moments():
+    """Quantiles of an exponential: its second L-moment is 1/2, and the ratios of the next to it are 1/3, 1/6, 1/10 and 1/15 (Hosking, 1990)."""
+    level = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    found = _moments(-torch.log1p(-level)[None])[0]
+    assert found.tolist() == pytest.approx([math.log(0.5), 1 / 3, 1 / 6, 1 / 10, 1 / 15], abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["linear", "net"])
+def test_a_learned_spread_tells_where_parameters_are_certain(kind):
+    """θ given x is normal around x with the spread exp(x): columns after the means rise by two for each unit of x."""
+    x = 2 * torch.rand(8000, 1, generator=torch.Generator().manual_seed(6), dtype=torch.float64) - 1
+    theta = x + torch.exp(x) * normal(8000, 1, seed=7)
+    groups = {"x": (slice(0, 1), False)}
+    summary = learned(kind, x, theta, groups, 0, spread=True)
+    ends = summary(torch.tensor([[-0.5], [0.5]], dtype=torch.float64))
+    assert ends.shape == (2, 2)
+    # Means are in units of the standard deviation of θ.
+    assert float(ends[1, 0] - ends[0, 0]) == pytest.approx(1 / float(theta.std()), abs=0.1)
+    assert float(ends[1, 1] - ends[0, 1]) == pytest.approx(2.0, abs=0.3)
