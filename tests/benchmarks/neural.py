@@ -554,7 +554,9 @@ def calibration(asked: argparse.Namespace, draws: int = 100) -> None:
     say(
         f"{'model':<12}{'method':<8}{'p':>7}  {'verdict':<22}{'p by parameter':<32}{'training s':>11}{'s a data set':>14}"
     )
-    null = numpy.sort(farthest(numpy.random.default_rng(0).integers(draws + 1, size=(4000, n))))
+    null = numpy.sort(
+        farthest(numpy.random.default_rng(0).integers(draws + 1, size=(4000, n)), draws)
+    )
     for name, build in (
         ("one ball", one_ball),
         ("five draws", five_draws),
@@ -574,7 +576,7 @@ def calibration(asked: argparse.Namespace, draws: int = 100) -> None:
             ranks = _ranks(plan, theta, x, draws)
             each = clock.lap() / n
             values = {
-                k: (1 + numpy.searchsorted(null, float(farthest(r[None])[0]), "right"))
+                k: (1 + numpy.searchsorted(null, float(farthest(r[None], draws)[0]), "right"))
                 / (1 + len(null))
                 for k, r in ranks.items()
             }
@@ -600,15 +602,15 @@ def _ranks(
     return {name: numpy.array(values) for name, values in found.items()}
 
 
-def farthest(ranks: numpy.ndarray, top: int = 100) -> numpy.ndarray:
-    """For each set of ranks, `(sets, datasets)`, the smallest pointwise two-sided probability of its distribution function, `(sets,)`."""
+def farthest(ranks: numpy.ndarray, top: int) -> numpy.ndarray:
+    """For each set of ranks, `(sets, datasets)`, the smallest pointwise two-sided probability of its distribution function, `(sets,)`; ranks go to `top`."""
     from scipy.stats import binom
 
     n = ranks.shape[1]
     share = numpy.arange(1, top + 1) / (top + 1)  # P(rank < r) of uniform ranks
     count = numpy.arange(n + 1)[:, None]
     tails = 2 * numpy.minimum(binom.cdf(count, n, share), binom.sf(count - 1, n, share))
-    below = (ranks[:, :, None] < numpy.arange(1, top + 1)).sum(axis=1)
+    below = numpy.stack([(ranks < r).sum(axis=1) for r in range(1, top + 1)], axis=1)
     return tails[below, numpy.arange(top)].min(axis=1)
 
 
