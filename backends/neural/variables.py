@@ -35,8 +35,10 @@ __all__ = [
 
 #: Whole numbers with so many values are a line; with fewer they are codes.
 FEWEST_VALUES = 16
-#: Simulated whole numbers of so many different values are codes, and their entries are described one after the other up to so many.
+#: Simulated whole numbers of up to so many values may be codes, and their entries are described one after the other up to so many.
 MOST_CODES, MOST_ENTRIES = 64, 32
+#: A value that has more than this share of simulated whole numbers is an atom.
+ATOM = 0.25
 #: Data whose standard deviation exceeds that of their middle half by this factor are squashed.
 HEAVY = 4.0
 #: Points in each cell of a line of whole numbers at which its density is averaged.
@@ -351,8 +353,11 @@ def datum(query: Query, name: str, plate: str | None, seen: Tensor) -> Variable:
     facts = facts_of(query, name)
     shape = member_shape(query, name, plate)
     if facts.discrete or not seen.is_floating_point():
-        domain = torch.unique(seen)
-        if len(domain) <= MOST_CODES and prod(shape) <= MOST_ENTRIES:
+        domain, counts = torch.unique(seen, return_counts=True)
+        # Many values are a line, and neighbours tell of one another, unless one stands out: an excess of zeros is no density.
+        several = len(domain) < FEWEST_VALUES or facts.family == "Categorical"
+        several = several or float(counts.max() / counts.sum()) > ATOM
+        if several and len(domain) <= MOST_CODES and prod(shape) <= MOST_ENTRIES:
             return Variable(name, shape, "codes", domain=domain)
         low = int(domain[0])
         if low >= 0 and facts.kind == "explicit":

@@ -12,8 +12,6 @@ __all__ = ["DEAR", "EXPLICIT", "FORCED", "cannot", "dear", "far", "opaque"]
 DEAR = 5_000
 EXPLICIT = "every density is explicit, and a net would only approximate what can be computed"
 FORCED = "Forced by method= it runs all the same."
-#: An observation this many standard deviations outside what was simulated is worth a word.
-FAR = 0.0
 
 
 def cannot(method: str, row: int, reason: str, remedy: str = "") -> Verdict:
@@ -40,7 +38,7 @@ def opaque(query: Query) -> str:
 def far(found: Sequence[tuple[float, list[str]]], what: str) -> tuple[str, ...]:
     """A warning about an observation outside what was simulated, by its distance and the most extreme nodes."""
     away = max((f[0] for f in found), default=0.0)
-    if away <= FAR:
+    if not away:
         return ()
     names = [n for _, some in sorted(found, key=lambda f: -f[0]) for n in some]
     shown = ", ".join(dict.fromkeys(names[:3]))

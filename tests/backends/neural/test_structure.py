@@ -17,11 +17,6 @@ def factors(model, given, of=None, **options):
     return factorise(ppl.compile(model, given, of, **options).routes[0].query)
 
 
-def noisy(rng):
-    """Unit noise, from a simulator."""
-    return rng.normal()
-
-
 def test_items_of_a_plate_are_one_factor():
     """Independent given θ: one number an item, whatever the size."""
     model = ppl.Model("m")
@@ -256,3 +251,24 @@ def test_a_training_goes_on_with_more_simulations(method):
         plan.extend(0)
     with pytest.raises(ppl.BackendError, match="nothing to extend"):
         ppl.compile(model, {"x": [0.0] * 4}, method="snl").extend(10)
+
+
+def test_whole_numbers_are_a_line_where_there_are_many_and_none_stands_out():
+    """Counts with an excess of zeros, and dice, are classes; a spread of counts is a density."""
+    model = ppl.Model("m")
+    model.theta(lambda: Uniform(20, 40), name="rate")
+    model.observed(lambda rate, rng: rng.poisson(rate), name="spread")
+    model.observed(lambda rate, rng: rng.poisson(rate) * (rng.random() < 0.6), name="zeros")
+    model.observed(lambda rate, rng: int(rng.integers(6)), name="dice")
+    seen = {"spread": 30, "zeros": 0, "dice": 3}
+    plan = ppl.compile(model, seen, method="nle", budget=SMALL)
+    rate = plan.posterior()["rate"]
+    kinds = {v.name: v.kind for d in plan._solver(0).densities for v in d.variables.parts}
+    assert kinds == {"spread": "whole", "zeros": "codes", "dice": "codes"}
+    # Thirty of a Poisson under a flat prior that is cut at 20 and 40.
+    grid = torch.linspace(20, 40, 2001, dtype=torch.float64)
+    weight = torch.distributions.Poisson(grid).log_prob(torch.tensor(30.0)).exp()
+    mean = float((grid * weight).sum() / weight.sum())
+    sd = float(((grid - mean) ** 2 * weight).sum().div(weight.sum()).sqrt())
+    assert float(rate.mean) == pytest.approx(mean, abs=0.25 * sd)
+    assert float(rate.sd) == pytest.approx(sd, rel=0.25)
