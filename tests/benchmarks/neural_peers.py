@@ -21,14 +21,8 @@ from pathlib import Path
 
 import numpy
 import torch
-from sbi import inference
-from sbi.utils import BoxUniform
 
 from .simulators import BOXES, simulate
-
-warnings.simplefilter("ignore")
-logging.disable(logging.WARNING)
-torch.set_num_threads(1)
 
 
 class Stopped(Exception):
@@ -37,6 +31,12 @@ class Stopped(Exception):
 
 def main(question: Path, answer: Path) -> None:
     """Train, draw, and write: draws `(draws, parameters)`, the seconds of training and of drawing, and how many rounds were finished."""
+    from sbi import inference
+    from sbi.utils import BoxUniform
+
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
     asked = json.loads(question.read_text())
     torch.manual_seed(asked["seed"])
     numpy.random.seed(asked["seed"])

@@ -214,9 +214,9 @@ def test_a_wrong_observation(seen, says):
             "Did you mean 'exact'",
         ),
         (
-            lambda: ppl.infer(coin(), {"heads": 3}, method="nle"),
+            lambda: ppl.infer(coin(), {"heads": 3}, method="nlee"),
             ppl.QueryError,
-            "no engine in this version",
+            "There is no method 'nlee'. Did you mean 'nle'",
         ),
         (lambda: ppl.infer(coin().do(heads=3), {"heads": 3}), ppl.QueryError, "set by do"),
         (lambda: coin().do(haeds=3), ppl.QueryError, "'haeds'.*'heads'"),
