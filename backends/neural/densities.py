@@ -16,7 +16,16 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-__all__ = ["COUPLED", "KINDS", "ConditionalDensity", "Residual", "density", "kind_for", "mlp"]
+__all__ = [
+    "COUPLED",
+    "KINDS",
+    "ConditionalDensity",
+    "Residual",
+    "density",
+    "kind_for",
+    "mlp",
+    "regression",
+]
 
 #: The densities that `density=` takes.
 KINDS = ("mixture", "spline", "affine", "coupling")
@@ -170,21 +179,15 @@ class Residual(ConditionalDensity):
         self.register_buffer("whiten", torch.eye(numbers))
         self.register_buffer("unwhiten", torch.eye(numbers))
 
-    def fit_line(self, y: Tensor, c: Tensor, weights: Tensor | None = None) -> None:
-        """Least squares of y on c, with a little ridge; `(rows, numbers)` and `(rows, features)`, not yet embedded."""
-        y, c = y.to(torch.float64), c.to(torch.float64)
-        design = torch.cat([c, torch.ones(len(c), 1, dtype=torch.float64)], dim=1)
-        gram = design.T @ design
-        gram += 1e-6 * len(c) * torch.eye(len(gram), dtype=torch.float64)
-        solution = torch.linalg.solve(gram, design.T @ y)
-        rest = y - design @ solution
+    def fit_line(self, y: Tensor, c: Tensor) -> None:
+        """Begin with the regression of y `(rows, numbers)` on c `(rows, features)`, and whiten what it leaves."""
+        y = y.to(torch.float64)
+        rest = regression(self.line, y, c)
         covariance = torch.atleast_2d(rest.T @ rest / len(rest))
         # Columns that the line explains wholly keep a width, so that what is whitened stays finite.
         floor = 1e-4 * torch.diag(torch.atleast_2d(y.var(dim=0)).reshape(-1).clamp(min=1e-12))
         root = torch.linalg.cholesky(covariance + floor)
         with torch.no_grad():
-            self.line.weight.copy_(solution[:-1].T)
-            self.line.bias.copy_(solution[-1])
             self.unwhiten.copy_(root)
             self.whiten.copy_(torch.linalg.inv(root))
 
@@ -196,9 +199,21 @@ class Residual(ConditionalDensity):
         return self.line(c) + self.inside.sample(c) @ self.unwhiten.T
 
 
-def kind_for(numbers: int, simulations: int) -> str:
-    """Which density, by a rule: a mixture for up to three numbers; a spline flow where there are simulations enough for its bins, an affine one
-    otherwise; coupling where sampling one number after the other would be slow."""
+def regression(line: nn.Linear, y: Tensor, c: Tensor) -> Tensor:
+    """Set a line to least squares of y `(rows, numbers)` on c `(rows, features)`, with a little ridge; what it leaves, `(rows, numbers)`."""
+    y, c = y.to(torch.float64), c.to(torch.float64)
+    design = torch.cat([c, torch.ones(len(c), 1, dtype=torch.float64)], dim=1)
+    gram = design.T @ design
+    gram += 1e-6 * len(c) * torch.eye(len(gram), dtype=torch.float64)
+    solution = torch.linalg.solve(gram, design.T @ y)
+    with torch.no_grad():
+        line.weight.copy_(solution[:-1].T)
+        line.bias.copy_(solution[-1])
+    return y - design @ solution
+
+
+def kind_for(numbers: int) -> str:
+    """Which density, by a rule: a mixture for up to three numbers, an affine flow beyond, coupling where sampling one number after the other would be slow."""
     if numbers <= MIXED:
         return "mixture"
     if numbers > COUPLED:
@@ -208,7 +223,7 @@ def kind_for(numbers: int, simulations: int) -> str:
 
 def density(numbers: int, features: int, simulations: int, kind: str | None = None) -> Residual:
     """A fresh density of the kind that the rule, or the user, chooses."""
-    kind = kind or kind_for(numbers, simulations)
+    kind = kind or kind_for(numbers)
     large = simulations >= MANY
     inside: ConditionalDensity
     if kind == "mixture":

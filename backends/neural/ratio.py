@@ -20,7 +20,7 @@ from ppl.compiler import Query
 from ppl.errors import QueryError
 from ppl.mechanism import Data
 
-from .densities import mlp
+from .densities import mlp, regression
 from .embedding import Embedding, Groups, own_sizes
 from .factors import Factor
 from .features import Features
@@ -304,12 +304,6 @@ def _net(features: Features, data: Features | Groups, own: Sequence[int]) -> _Ra
 def _fit_line(net: _RatioNet, theta: Tensor, rows: Sequence[Tensor]) -> None:
     """Begin with a linear regression of the data on the parameters."""
     with torch.no_grad():
-        x = net.embedded([r[:5_000] for r in rows]).to(torch.float64)
-        t = theta[:5_000].to(torch.float64)
-        design = torch.cat([t, torch.ones(len(t), 1, dtype=torch.float64)], dim=1)
-        gram = design.T @ design + 1e-6 * len(t) * torch.eye(design.shape[1], dtype=torch.float64)
-        solution = torch.linalg.solve(gram, design.T @ x)
-        net.line.weight.copy_(solution[:-1].T)
-        net.line.bias.copy_(solution[-1])
-        spread = (x - design @ solution).std(dim=0).clamp(min=1e-3)
+        x = net.embedded([r[:5_000] for r in rows])
+        spread = regression(net.line, x, theta[:5_000]).std(dim=0).clamp(min=1e-3)
         net.scale.copy_(-spread.log())
