@@ -18,6 +18,7 @@ from .errors import (
     SimulationError,
     StoreError,
     StoreLocked,
+    UnverifiedError,
 )
 from .fit import fit
 from .formats import read, write
@@ -44,6 +45,7 @@ __all__ = [
     "SimulationError",
     "StoreError",
     "StoreLocked",
+    "UnverifiedError",
     "compile",
     "distributions",
     "fit",

@@ -11,7 +11,8 @@
     ├── SimulationError       a body failed while it was called for a draw; says which, and how to replay it
     ├── StoreError            a folder of simulations or a saved plan cannot be used; says why, and what is kept
     │   └── StoreLocked       another process writes to it
-    └── BackendError          no engine can answer, or the engine that was asked for cannot; says why
+    ├── BackendError          no engine can answer, or the engine that was asked for cannot; says why
+    └── UnverifiedError       the answer could not be verified, and only a verified one was wanted (strict=True)
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ __all__ = [
     "SimulationError",
     "StoreError",
     "StoreLocked",
+    "UnverifiedError",
     "closest",
 ]
 
@@ -90,6 +92,18 @@ class StoreLocked(StoreError):
 
 class BackendError(GaltonError):
     """No engine can answer the query, or the engine that was asked for cannot."""
+
+
+class UnverifiedError(GaltonError):
+    """The answer has grade U, and `strict=True` wants a better one.
+
+    Attributes:
+        posterior: The answer all the same, with its certificate.
+    """
+
+    def __init__(self, message: str, posterior: object = None):
+        super().__init__(message)
+        self.posterior = posterior
 
 
 def closest(word: str, candidates: Iterable[str]) -> str:

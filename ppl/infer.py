@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from .compiler import Budget, Method, compile
-from .errors import QueryError
+from .errors import QueryError, UnverifiedError
 from .posterior import Posterior
 
 __all__ = ["infer"]
@@ -25,6 +25,7 @@ def infer(
     nan: str = "error",
     workers: Any = 0,
     store: Any = None,
+    strict: bool = False,
 ) -> Posterior:
     """The posterior of a model given an observation, by the route that the compiler finds.
 
@@ -40,12 +41,14 @@ def infer(
         nan: `"missing"` reads NaN as a missing cell; otherwise it is an error.
         workers: For engines that simulate: how many local processes do it, or a Dask client or its address.
         store: For engines that simulate from the prior: a folder that keeps the draws, or has them from `model.simulate(n, store=...)`.
+        strict: Whether an answer that nothing vouches for is refused: one of grade U is checked (`Posterior.check`), and raises if it stays U.
 
     Raises:
         ModelError: If a body breaks a rule.
         QueryError: If the question cannot be asked of this model.
         ImpossibleError: If the observation has probability zero.
         BackendError: If no engine can answer; it lists what speaks against each.
+        UnverifiedError: With `strict=True`, if the answer stays unverified.
 
     Example:
         >>> import ppl
@@ -75,4 +78,10 @@ def infer(
         workers=workers,
         store=store,
     )
-    return plan.posterior()
+    posterior = plan.posterior()
+    if strict and posterior.certificate.grade == "U" and posterior.check(seed=seed).grade == "U":
+        raise UnverifiedError(
+            f"The posterior of {', '.join(posterior.of)} is unverified, and strict=True wants more. {posterior.certificate}",
+            posterior,
+        )
+    return posterior

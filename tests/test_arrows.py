@@ -12,9 +12,12 @@ ALLOWED = {
     "ppl/graph": {"errors"},
     "ppl/mechanism": {"errors", "graph", "distributions"},
     "ppl/campaign": {"errors", "graph", "mechanism"},
-    "ppl/posterior": {"errors", "graph", "mechanism"},
+    # `Posterior.check` is a door.
+    "ppl/posterior": {"errors", "graph", "mechanism", "versions", "checks"},
     # A query says where simulations are run.
-    "ppl/compiler": {"errors", "graph", "mechanism", "posterior", "campaign"},
+    "ppl/compiler": {"errors", "graph", "mechanism", "posterior", "campaign", "versions"},
+    # Checks run engines again, on data that the model makes.
+    "ppl/checks": {"errors", "graph", "mechanism", "posterior", "compiler"},
     # Other libraries call the model through these: forward sampling and densities are all that they need of it.
     "ppl/bridges": {"errors", "graph", "mechanism", "distributions"},
     # `Model.simulate`, `Model.log_joint`, `Model.draw`, `Model.prior` and `Model.to_pyro` are the model's doors to these; see docs/decisions.

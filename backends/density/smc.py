@@ -4,7 +4,7 @@ summed out."""
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
 import numpy
@@ -20,12 +20,12 @@ from ppl.mechanism import Data
 from ppl.posterior import Certificate, Chains
 
 from .layout import NotExplicit
-from .problem import differentiable, problem, stand_in
+from .problem import differentiable, problem, stand_in, target_of
 from .quadrature import CELLS, draws_at
 from .target import Target
 from .truncation import notes_of, truncated
 
-__all__ = ["SmcSolver", "judge", "prepare", "tempered"]
+__all__ = ["SmcSolver", "judge", "log_joint", "prepare", "tempered"]
 
 #: Islands of particles, and particles on each.
 ISLANDS, PARTICLES = 8, 1024
@@ -68,6 +68,30 @@ def judge(query: Query, budget: Budget) -> Verdict:
 def prepare(query: Query, budget: Budget) -> SmcSolver:
     """Nothing: the path to the posterior depends on the observation."""
     return SmcSolver(query, budget)
+
+
+def log_joint(query: Query, budget: Budget, data: Data) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """The explicit joint density, with which the draws of other engines are weighed.
+
+    Args:
+        query: The component.
+        budget: What an elimination inside may cost.
+        data: One observation.
+
+    Returns:
+        A function from values of the asked nodes, `(batch, *plates, *event)`, to log p(values, observation), `(batch,)`.
+
+    Raises:
+        BackendError: If some unobserved continuous node was not asked for, or a finite one was, so that this is no density of the asked nodes.
+    """
+    target = target_of(query, budget, data)
+    free = set(target.layout.free)
+    hidden = sorted(free - set(query.ask))
+    summed = [n for n in query.ask if target.layout.kinds.get(n) == "finite"]
+    if hidden or summed:
+        what = f"'{hidden[0]}' was integrated out" if hidden else f"'{summed[0]}' is finite"
+        raise BackendError(f"the explicit density is not one of the asked nodes alone: {what}")
+    return lambda values: target.log_joint({n: values[n] for n in target.layout.free})
 
 
 class SmcSolver:

@@ -323,6 +323,15 @@ class Target:
         self.evaluations += len(u)
         return _finite((prior + seen).numpy() + self._summed(tables, len(u), down=False))
 
+    def log_joint(self, values: Mapping[str, Tensor]) -> Tensor:
+        """log p(values, observation) of the continuous nodes' values, `(batch,)`: a density of the values, not of their coordinates."""
+        u = self.coordinates(values)
+        jacobian: list[Tensor] = []
+        with torch.no_grad():
+            place = self._place_at(torch.from_numpy(u), jacobian)
+            self.factors.evaluate(place, len(u), scored=False)
+        return torch.from_numpy(self.log_prob(u)) - sum(jacobian, torch.zeros(len(u)))
+
     def gradient(self, u: ndarray, power: float = 1.0) -> tuple[ndarray, ndarray]:
         """log p with the likelihood to a power, and its gradient, `(batch,)` and `(batch, dimensions)`."""
         tensor = torch.from_numpy(numpy.ascontiguousarray(u, dtype=float))

@@ -84,11 +84,16 @@ class OneObservation:
     def __init__(self, method: str, query: Query, run: Callable[[], Solver]):
         self.method, self.query, self._run = method, query, run
         self._answer: Answer | None = None
+        #: How long the rounds took; checks would have to run them again for each simulated data set.
+        self.seconds = 0.0
 
     @cached_property
     def solver(self) -> Any:
         """What the rounds found."""
-        return self._run()
+        begun = time.monotonic()
+        found = self._run()
+        self.seconds = time.monotonic() - begun
+        return found
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         """Tensors, and plain data."""

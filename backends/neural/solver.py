@@ -22,7 +22,7 @@ from .members import facts_of
 from .options import Options, read
 from .packing import packed, unpacked
 from .simulations import SIMULATIONS, Simulations, simulate
-from .surrogate import PARTICLES, SurrogateAnswer
+from .surrogate import ISLANDS, PARTICLES, SurrogateAnswer
 from .validity import Validity
 from .verdicts import EXPLICIT, FORCED, cannot, far, opaque
 
@@ -30,6 +30,8 @@ __all__ = ["LikelihoodSolver", "chosen", "factored", "likelihood", "parts", "sim
 
 #: Nets by default in many dimensions: an average of three is worth more there than one larger net.
 SEVERAL, MANY_DIMENSIONS = 3, 4
+#: Particles on each island at least, when many answers of few draws are wanted.
+BRIEF = 32
 
 
 def likelihood(method: str, query: Query, budget: Budget) -> Verdict:
@@ -312,6 +314,10 @@ class LikelihoodSolver:
     def condition(self, data: Data) -> Sequence[SurrogateAnswer]:
         """One answer for each observation; each draws its particles when somebody looks."""
         return [self.answer(data.one(i)) for i in range(data.datasets)]
+
+    def brief(self, data: Data, draws: int) -> SurrogateAnswer:
+        """The answer for one observation with few particles, for who wants many answers of few draws."""
+        return self.answer(data, max(-(-2 * draws // ISLANDS), BRIEF))
 
     def answer(self, data: Data, particles: int = PARTICLES) -> SurrogateAnswer:
         """The answer for one observation, with so many particles on each island."""

@@ -5,9 +5,7 @@ Each node is kept as the fingerprint of its code, what else it means, and a few 
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -17,7 +15,7 @@ from ..graph import Graph
 from ..graph.fingerprint import fingerprint
 from ..mechanism import Mechanism
 
-__all__ = ["differences", "likeness", "moved", "versions"]
+__all__ = ["differences", "likeness", "moved"]
 
 #: Numbers of each node's probes that are kept, and how closely they must agree.
 PROBES, CLOSE = 32, 1e-6
@@ -92,15 +90,6 @@ def moved(likeness: Mapping[str, Any], mechanism: Mechanism) -> list[str]:
     return [
         f"changed: {', '.join(found)} (the same code draws other numbers: something that it calls or reads is another one)"
     ]
-
-
-def versions() -> dict[str, str]:
-    """The programs that make the numbers."""
-    try:
-        own = version("galton")
-    except PackageNotFoundError:  # a checkout that was not installed
-        own = "unknown"
-    return {"galton": own, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def _described(graph: Graph) -> dict[str, Any]:

@@ -16,10 +16,11 @@ import torch
 from ..errors import BackendError, FormatError, QueryError, StoreError
 from ..graph import Graph
 from ..mechanism import Data
+from ..versions import versions
 from . import document, registry
 from .compile import compiled
 from .document import NotPlain, plain
-from .likeness import differences, likeness, moved, versions
+from .likeness import differences, likeness, moved
 from .plan import Plan
 from .protocol import Budget, Method
 

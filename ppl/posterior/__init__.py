@@ -1,7 +1,7 @@
 """What comes out of every backend: one posterior, its marginals and its certificate."""
 
 from .answer import Answer, Chains, Draws
-from .certificate import Certificate
+from .certificate import Certificate, Check
 from .joint import Joint, MostProbable
 from .marginal import DrawnMarginal, Marginal, TableMarginal
 from .posterior import Posterior
@@ -12,6 +12,7 @@ __all__ = [
     "Answer",
     "Certificate",
     "Chains",
+    "Check",
     "DrawnMarginal",
     "Draws",
     "Joint",

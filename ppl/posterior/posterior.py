@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..errors import QueryError, closest
 from ..graph import Graph
+from ..versions import versions
 from .answer import Answer
 from .certificate import Certificate, worst
 from .joint import Joint, MostProbable, information, joint, most_probable, probability
@@ -100,8 +102,9 @@ class Posterior:
 
     @cached_property
     def certificate(self) -> Certificate:
-        """How far the answer can be trusted: the worst grade of its parts."""
-        return worst(answer.certificate for answer in self.answers)
+        """How far the answer can be trusted: the worst grade of its parts; `check` may raise it."""
+        found = worst(answer.certificate for answer in self.answers)
+        return replace(found, seed=self.plan.query.seed, versions=versions())
 
     @property
     def log_evidence(self) -> float:
@@ -215,6 +218,35 @@ class Posterior:
             BackendError: If the route is not exact.
         """
         return self.plan.sensitivity(name, self.data.one(self._which))
+
+    def check(self, *, budget: Any = None, seed: int = 0, progress: bool = False) -> Certificate:
+        """Do more work to know how far this answer can be trusted, and grade it anew.
+
+        Grade U becomes C if every density is explicit, importance weights are good, and an independent sampler agrees; or D if answers to simulated data
+        sets are calibrated, and a classifier cannot tell them from the truth. Mark M says that the observation is unlike what the model predicts.
+
+        Args:
+            budget: `ppl.Budget(seconds=...)`, two minutes by default; `simulations=` is how many data sets are answered.
+            seed: Of the checks.
+            progress: Whether a bar shows how far they are.
+
+        Returns:
+            The new certificate, which is also `posterior.certificate` from now on.
+
+        Example:
+            >>> import ppl
+            >>> from ppl.distributions import Bernoulli
+            >>> m = ppl.Model("m")
+            >>> @m.latent
+            ... def rain(): return Bernoulli(0.2)
+            >>> @m.observed
+            ... def wet(rain): return Bernoulli([0.1, 0.9][rain])
+            >>> ppl.infer(m, {"wet": 1}).check().label
+            'A'
+        """
+        from ..checks import check
+
+        return check(self, budget, seed, progress)
 
     def predict(
         self,

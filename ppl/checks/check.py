@@ -1,0 +1,154 @@
+"""Checking a posterior: doing more work to know how far it can be trusted.
+
+What is exact or numerical stays as it is, and so does Monte Carlo whose chains agree. Other answers are held against the explicit density if there is one (C),
+else against data sets that are simulated with known parameters (D). Whatever the route, the observation is compared with what the model predicts (M).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..compiler.protocol import Budget
+from ..errors import BackendError, QueryError
+from ..posterior import Certificate, Check
+from ..posterior.certificate import worst
+from .calibration import DATASETS, Calibration, calibrate
+from .importance import importance
+from .local import PAIRS, local_checks, more_pairs
+from .part import Part
+from .typical import typical
+
+if TYPE_CHECKING:
+    from ..posterior import Posterior
+
+__all__ = ["LEVEL", "check"]
+
+#: Seconds of a check by default.
+SECONDS = 120.0
+#: The share of calibrated posteriors that all checks of calibration together refuse, and how many there are.
+LEVEL, KINDS = 0.05, 5
+
+
+def check(
+    posterior: Posterior, budget: Budget | None = None, seed: int = 0, progress: bool = False
+) -> Certificate:
+    """Do more work, and grade anew; see `Posterior.check`."""
+    plan = posterior.plan
+    if plan is None:
+        raise QueryError(
+            "This posterior came from a file and has no plan: nothing can be simulated. Infer it anew, and check that."
+        )
+    budget = budget or Budget(seconds=SECONDS)
+    until = time.monotonic() + budget.seconds
+    asked = [i for i, route in enumerate(plan.routes) if route.ask]
+    found: list[Certificate] = []
+    calibrations: list[Calibration] = []
+    with _bar(progress) as tick:
+        for i, answer in zip(asked, posterior.answers, strict=True):
+            route, left = plan.routes[i], max(until - time.monotonic(), 0.0)
+            part = Part(
+                route.query,
+                route.method,
+                plan._solver(i),
+                answer,
+                posterior.data.one(posterior._which),
+                plan.budget,
+                seed,
+                time.monotonic() + left / (len(asked) - len(found)),
+            )
+            certificate, calibration = _graded(part, budget.simulations or DATASETS, tick)
+            found.append(certificate)
+            if calibration is not None:
+                calibrations.append(calibration)
+    return remember(posterior, worst(found), calibrations)
+
+
+def remember(
+    posterior: Posterior, certificate: Certificate, calibrations: list[Calibration]
+) -> Certificate:
+    """Give a posterior its new certificate, and the ranks that stand behind it."""
+    full = replace(
+        certificate, seed=posterior.certificate.seed, versions=posterior.certificate.versions
+    )
+    posterior.__dict__["certificate"] = full
+    posterior.__dict__["calibrations"] = tuple(calibrations)
+    return full
+
+
+def _graded(
+    part: Part, datasets: int, tick: Callable[[], None]
+) -> tuple[Certificate, Calibration | None]:
+    """The certificate of one component."""
+    stated, calibration = part.answer.certificate, None
+    tests: list[Check] = []
+    grade, statement = stated.grade, stated.statement
+    if grade == "U":
+        statement = statement.removesuffix("; not calibrated yet")
+        refuted = False
+        if part.explicit:
+            said = importance(part)
+            if isinstance(said, str):
+                tests.append(_untold("importance weights", said))
+            else:
+                tests += said
+                # Draws that are not those of an independent sampler are wrong; heavy weights alone prove nothing.
+                refuted = not said[-1].passed
+                if all(test.passed for test in said):
+                    grade = "C"
+                    statement += (
+                        ", which agrees with the explicit density and with an independent sampler"
+                    )
+        if grade == "U" and not refuted:
+            calibration, more = calibrated(part, datasets, tick)
+            tests += more
+            if calibration is not None and all(test.passed for test in more):
+                grade = "D"
+                statement += f", calibrated on {len(calibration)} simulated data sets"
+        if grade == "U":
+            wrong = [test.name for test in tests if test.passed is False]
+            statement += (
+                f"; refused by: {', '.join(wrong)}" if wrong else "; it could not be checked"
+            )
+    outside = typical(part)
+    tests += [] if outside is None else [outside]
+    atypical = outside is not None and outside.passed is False
+    graded = replace(
+        stated, grade=grade, statement=statement, tests=tuple(tests), atypical=atypical
+    )
+    return graded, calibration
+
+
+def calibrated(
+    part: Part, datasets: int = DATASETS, tick: Callable[[], None] = lambda: None
+) -> tuple[Calibration | None, list[Check]]:
+    """All checks of calibration; together they refuse `LEVEL` of the posteriors that are right."""
+    found = calibrate(part, datasets, tick)
+    if isinstance(found, str):
+        return None, [_untold("calibration", found)]
+    level = LEVEL / KINDS
+    tests = found.checks(level)
+    try:
+        tests += local_checks(part, more_pairs(part, found.pairs, tick), level)
+    except (BackendError, QueryError) as error:
+        tests.append(_untold("classifier at this observation", str(error)))
+    return found, tests
+
+
+def _untold(name: str, why: str) -> Check:
+    return Check(name, "unknown", "", None, why)
+
+
+@contextmanager
+def _bar(wanted: bool) -> Any:
+    """A progress bar over simulated data sets; yields what is called after each."""
+    if not wanted:
+        yield lambda: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=DATASETS + PAIRS, desc="checking", unit="data set", leave=False) as bar:
+        yield bar.update

@@ -1,0 +1,82 @@
+"""The explicit joint density as a judge: importance weights of the answer's draws, and an independent sampler.
+
+Weights tell how far the answer's density is from p(θ, x), where the answer has draws; a mode in which it has none does not show. So the draws must also
+look like those of a tempered SMC that begins at the prior.
+
+References:
+    | Pareto smoothed importance sampling (Vehtari, Simpson, Gelman, Yao and Gabry, 2024)
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import torch
+
+from ..compiler import registry
+from ..errors import GaltonError
+from ..posterior import Check
+from .classifier import accuracy
+from .part import Part
+from .worlds import flat
+
+__all__ = ["ALIKE", "SMOOTH", "importance"]
+
+#: Draws of the answer, the largest Pareto k that is good, and the accuracy of a classifier from which samples are different.
+DRAWS, SMOOTH, ALIKE = 2000, 0.7, 0.6
+
+
+def importance(part: Part) -> list[Check] | str:
+    """Pareto k of the weights, and agreement with tempered SMC; a text says why there are none."""
+    judge = registry.backend("smc")
+    query = replace(part.query, observation=part.data, options={})
+    budget = replace(part.budget, seconds=max(part.left / 2, 1.0), simulations=None)
+    verdict = judge.judge(query, budget)
+    if not verdict.able:
+        return f"an independent sampler cannot serve: {verdict.reason}"
+    draws = part.answer.sample(DRAWS, part.seed)
+    try:
+        log_q = part.answer.log_prob(draws)
+        log_p = judge.log_joint(query, budget, part.data)(draws)  # type: ignore[attr-defined]
+        other = judge.prepare(replace(query, seed=part.seed + 1), budget).condition(part.data)[0]
+        if other.certificate.grade == "U":
+            return f"the independent sampler is not sure of itself: {other.certificate.statement}"
+        theirs = other.sample(DRAWS, part.seed + 2)
+    except GaltonError as error:
+        return str(error)
+    k = _pareto(log_p - log_q)
+    both = flat(draws, part.random), flat(theirs, part.random)
+    share, error_ = accuracy(*both, part.seed)
+    return [
+        Check(
+            "Pareto k of the weights",
+            k,
+            f"< {SMOOTH}",
+            k < SMOOTH,
+            f"of {DRAWS:,} draws against the explicit density",
+            "a region without draws does not show",
+        ),
+        Check(
+            "agreement with tempered SMC",
+            share,
+            f"≤ {ALIKE}",
+            share <= ALIKE,
+            f"accuracy of a classifier between {DRAWS:,} draws of each (.5 is chance)",
+            f"would show {ALIKE + 2 * error_:.2f}",
+        ),
+    ]
+
+
+def _pareto(log_weights: torch.Tensor) -> float:
+    """k of the tail; infinite where the density and the answer have no common ground."""
+    from arviz_stats.base import array_stats
+
+    finite = torch.isfinite(log_weights)
+    if int(finite.sum()) < len(log_weights) // 2:
+        return float("inf")
+    lowest = log_weights[finite].min() - 50
+    weights = torch.where(finite, log_weights, lowest).numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a large k is said by its number
+        return float(array_stats.psislw(weights)[1])
