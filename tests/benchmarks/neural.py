@@ -197,20 +197,24 @@ def reference(task: str, number: int) -> numpy.ndarray:
 
 
 def c2st(task: str, number: int, draws: numpy.ndarray, asked: argparse.Namespace) -> float:
-    """Accuracy of a classifier that tells draws from those of the reference posterior; 0.5 is perfect."""
+    """How well draws are told from those of the reference posterior."""
+    return apart(reference(task, number)[: asked.draws], draws[: asked.draws], asked.folds)
+
+
+def apart(one: numpy.ndarray, other: numpy.ndarray, folds: int = 5) -> float:
+    """C2ST: accuracy of a classifier that tells draws from those of a reference, which come first; 0.5 is perfect."""
     from sklearn.model_selection import KFold, cross_val_score
     from sklearn.neural_network import MLPClassifier
     from threadpoolctl import threadpool_limits
 
-    one, other = reference(task, number)[: asked.draws], draws[: asked.draws]
     mean, sd = one.mean(axis=0), one.std(axis=0)
     x = numpy.concatenate([(one - mean) / sd, (other - mean) / sd])
     y = numpy.repeat([0, 1], [len(one), len(other)])
     width = 10 * x.shape[1]
     net = MLPClassifier((width, width), max_iter=10_000, random_state=1)
-    folds = KFold(asked.folds, shuffle=True, random_state=1)
+    parts = KFold(folds, shuffle=True, random_state=1)
     with threadpool_limits(1):
-        return float(cross_val_score(net, x, y, cv=folds, scoring="accuracy").mean())
+        return float(cross_val_score(net, x, y, cv=parts, scoring="accuracy").mean())
 
 
 def over_seeds(scores: Sequence[Sequence[float]]) -> str:
