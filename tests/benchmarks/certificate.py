@@ -311,7 +311,8 @@ def _cells(name: str, seed: int, method: str, asked: argparse.Namespace) -> list
         parts = [_part(plan, x, change, seed, asked.seconds) for plan in plans[simulations]]
         score = apart(known, flat(parts[1].answer.sample(DRAWS, seed + 9), names).numpy())
         score_c = apart(known, flat(parts[0].answer.sample(DRAWS, seed + 9), names).numpy())
-        weighed = importance(parts[0])
+        fresh = time.monotonic() + asked.seconds
+        weighed = importance(replace(parts[0], until=fresh))
         passed_c = not isinstance(weighed, str) and all(t.passed for t in weighed)
         _, tests = calibrated(replace(parts[1], until=time.monotonic() + asked.seconds))
         passed_d = all(t.passed for t in tests)
