@@ -130,6 +130,7 @@ class Chains(Draws):
         sizes: By node, how many independent draws these are worth.
         domains: Values of the nodes that are known to be finite.
         notes: What the user should know.
+        stats: What the sampler says about each draw, such as its energy, `(chains, draws)` each.
     """
 
     def __init__(
@@ -140,11 +141,13 @@ class Chains(Draws):
         sizes: Mapping[str, float],
         domains: Mapping[str, Tensor] | None = None,
         notes: tuple[str, ...] = (),
+        stats: Mapping[str, Tensor] | None = None,
     ):
         flat = {name: v.reshape((-1, *v.shape[2:])) for name, v in values.items()}
         super().__init__(graph, flat, certificate, domains, notes)
         #: By node, `(chains, draws, *plates, *event)`.
         self.chains = dict(values)
+        self.stats = dict(stats or {})
         self._sizes = dict(sizes)
 
     def marginal(self, name: str) -> Marginal:
@@ -156,4 +159,5 @@ class Chains(Draws):
             node.states,
             self._domains.get(name),
             self._sizes.get(name),
+            len(self.chains[name]),
         )

@@ -16,7 +16,7 @@ from ..errors import QueryError, closest
 if TYPE_CHECKING:
     from .posterior import Posterior
 
-__all__ = ["Joint", "MostProbable", "information", "joint", "most_probable", "probability"]
+__all__ = ["Joint", "MostProbable", "cell", "information", "joint", "most_probable", "probability"]
 
 #: One member of a node: its name and the coordinates along its plates.
 Cell = tuple[str, tuple[int, ...]]
@@ -92,7 +92,7 @@ class MostProbable(Mapping):
         return f"{', '.join(said)} (log-probability {self.log_prob:.4f})"
 
 
-def _cell(posterior: Posterior, text: str) -> Cell:
+def cell(posterior: Posterior, text: str) -> Cell:
     """A node, or one member `z[3]` of a node in plates."""
     found = re.fullmatch(r"(.+?)\[(\d+(?:,\s*\d+)*)\]", text)
     name, at = (text, ()) if text in posterior or not found else (found[1], found[2])
@@ -121,7 +121,7 @@ def joint(posterior: Posterior, names: Sequence[str]) -> Joint:
         raise QueryError("joint() was given no node.")
     if len(set(names)) < len(names):
         raise QueryError("joint() was given a node twice.")
-    cells = [_cell(posterior, text) for text in names]
+    cells = [cell(posterior, text) for text in names]
     whole = torch.ones((), dtype=torch.float64)
     order: list[int] = []
     domains: dict[int, Tensor] = {}

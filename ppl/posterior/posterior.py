@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..errors import QueryError, closest
+from ..errors import QueryError
 from ..graph import Graph
 from .answer import Answer
 from .certificate import Certificate, worst
-from .joint import Joint, MostProbable, information, joint, most_probable, probability
+from .joint import Joint, MostProbable, cell, information, joint, most_probable, probability
 from .marginal import Marginal
+from .summary import Summary, summary
 
 if TYPE_CHECKING:
     from ..mechanism import Data
@@ -69,12 +70,12 @@ class Posterior:
         self._cache: dict[str, Marginal] = {}
 
     def __getitem__(self, name: str) -> Marginal:
-        if name not in self._owner:
-            raise QueryError(
-                f"The posterior has no '{name}'; it was not asked for.{closest(name, self.of)}"
-            )
         if name not in self._cache:
-            self._cache[name] = self._owner[name].marginal(name)
+            if name in self._owner:
+                self._cache[name] = self._owner[name].marginal(name)
+            else:
+                node, at = cell(self, name)
+                self._cache[name] = self[node].member(*at)
         return self._cache[name]
 
     @property
@@ -83,6 +84,16 @@ class Posterior:
         if callable(self._data):
             self._data = self._data()
         return self._data
+
+    @property
+    def observation(self) -> Data:
+        """The one observation that this is the posterior of."""
+        return self.data.one(self._which)
+
+    @property
+    def saved(self) -> bool:
+        """Whether it was loaded from a file, and so knows nothing of the model's functions."""
+        return not hasattr(self.plan, "routes")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.of)
@@ -93,6 +104,8 @@ class Posterior:
     @property
     def method(self) -> str:
         """The method, or the methods of the components."""
+        if self.saved:
+            return self.plan.method
         return (
             " + ".join(dict.fromkeys(route.method for route in self.plan.routes if route.ask))
             or "none"
@@ -230,21 +243,73 @@ class Posterior:
         Args:
             of: The nodes to predict; by default the observed ones.
             n: How many draws.
-            model: Another model to predict with, such as `model.do(x=1)`; by default this one.
-            inputs: New values of input nodes; they may resize their plates.
+            seed: Decides every random number.
+            model: Another model to predict with, such as `model.do(x=1)`; by default this one. What an intervention changes is drawn anew.
+            inputs: New values of input nodes and of long-format columns, which may resize their plates; or a plate's new number of members. A
+                node in a plate of another size is drawn anew.
 
         Returns:
-            By node, `(n, *plates, *event)`.
+            By node, `(n, *plates, *event)`. Draws at which a body failed are replaced; `.failed` says how many there were.
+
+        Raises:
+            QueryError: For a name that is no node, no input, or a size that does not fit.
+            SimulationError: If a body fails at nearly all draws.
+
+        Example:
+            >>> import ppl
+            >>> from ppl.distributions import Bernoulli, Beta
+            >>> m = ppl.Model("m")
+            >>> toss = m.plate("toss")
+            >>> @m.theta
+            ... def bias(): return Beta(1, 1)
+            >>> @m.observed(plate=toss)
+            ... def head(bias): return Bernoulli(bias)
+            >>> posterior = ppl.infer(m, {"head": [1, 1, 1, 0]})
+            >>> posterior.predict(n=500, toss=10)["head"].shape
+            torch.Size([500, 10])
         """
         from .predict import predict
 
         return predict(self, of, n, seed, model, inputs)
 
-    def summary(self) -> str:
-        """A table: mean, sd and central interval, or the probabilities of a finite node."""
-        from .summary import summary
+    # -- looking ---------------------------------------------------------------------------------
 
-        return summary(self)
+    def summary(
+        self,
+        *names: str,
+        level: float = 0.95,
+        interval: str = "hdi",
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+    ) -> Summary:
+        """A table: mean, sd, an interval and quantiles of each number, or the probabilities of a finite node.
+
+        What is exact is printed as exact; other numbers to as many digits as their Monte-Carlo error leaves, with ESS, and R-hat of chains.
+
+        Args:
+            names: The nodes, or members such as `"z[3]"`; all that were asked for by default.
+            level: The probability that the interval holds.
+            interval: `"hdi"`, the shortest interval, or `"central"`.
+            quantiles: Which quantiles.
+
+        Returns:
+            A value that prints, and has `.rows`, `.to_dict()` and `.to_pandas()`.
+
+        Example:
+            >>> import ppl
+            >>> from ppl.distributions import Beta, Binomial
+            >>> m = ppl.Model("m")
+            >>> @m.theta
+            ... def bias(): return Beta(2, 2)
+            >>> @m.observed
+            ... def heads(bias): return Binomial(10, bias)
+            >>> print(ppl.infer(m, {"heads": 7}).summary(quantiles=[0.5]))
+            posterior of m by closed
+                    mean      sd      95% HDI           50%
+              bias  0.642857  0.1237  [0.4013, 0.8737]  0.6498
+              log-evidence -2.19026
+              grade A: closed form, proved at test points
+        """
+        return summary(self, names, level=level, interval=interval, quantiles=quantiles)
 
     def plot(self, path: str | None = None, **options: Any) -> Any:
         """Marginals as a matplotlib figure, saved where `path` says."""
@@ -253,7 +318,7 @@ class Posterior:
         return plot(self, path, **options)
 
     def __str__(self) -> str:
-        return self.summary()
+        return str(self.summary())
 
     def __repr__(self) -> str:
         return f"Posterior({', '.join(self.of)}; {self.method}, grade {self.certificate.grade})"
