@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
 
 __all__ = ["printed", "table"]
+
+LEFT = 'style="text-align: left"'
 
 
 def printed(text: object, title: str = "") -> str:
@@ -34,7 +35,7 @@ def table(
 
     Args:
         head: Titles of the columns.
-        rows: The cells; the first of each row is its title.
+        rows: The cells; the first of each row is its title. The last cell of a row that is too short fills it.
         caption: What stands above it.
         below: Lines that stand below it.
 
@@ -42,26 +43,21 @@ def table(
         >>> table(["", "mean"], [["<x>", 3]]).count("&lt;x&gt;")
         1
     """
-    side = 'style="text-align: left; font-weight: normal"'
     parts = ["<table>"]
     if caption:
         parts.append(
             f'<caption style="caption-side: top; text-align: left">{escape(caption)}</caption>'
         )
-    parts.append(f"<thead><tr>{''.join(f'<th>{escape(str(h))}</th>' for h in head)}</tr></thead>")
+    titles = "".join(f'<th scope="col" {LEFT}>{escape(str(title))}</th>' for title in head)
+    parts.append(f"<thead><tr>{titles}</tr></thead>")
     parts.append("<tbody>")
     for first, *rest in rows:
-        parts.append(f"<tr><th {side}>{_cell(first)}</th>{''.join(map(_data, rest))}</tr>")
+        cells = [f"<td {LEFT}>{escape(str(value))}</td>" for value in rest]
+        if cells and len(rest) < len(head) - 1:  # one long text instead of numbers
+            cells[-1] = cells[-1].replace("<td", f'<td colspan="{len(head) - len(rest)}"', 1)
+        parts.append(f'<tr><th scope="row" {LEFT}>{escape(str(first))}</th>{"".join(cells)}</tr>')
     parts.append("</tbody></table>")
     lines = list(below)
     if lines:
         parts.append(f"<p>{'<br>'.join(escape(line) for line in lines)}</p>")
     return "".join(parts)
-
-
-def _data(value: Any) -> str:
-    return f'<td style="text-align: left">{_cell(value)}</td>'
-
-
-def _cell(value: Any) -> str:
-    return escape(str(value))

@@ -187,6 +187,37 @@ def with_gaps(plan: Plan, partial: frozenset[str]) -> Plan:
     return _planned(plan.model, query, barren, plan.budget, plan.forced)
 
 
+def with_more(plan: Plan, data: Data, values: Mapping[str, Any], ask: tuple[str, ...]) -> Plan:
+    """A plan for a question of the same kind, when more is known."""
+    more = read_data(plan.model, values, sizes=data.sizes)
+    observed, present = dict(data.observed), dict(data.present)
+    for name, there in more.present.items():
+        value = more.observed[name]
+        if name in observed:
+            both = present[name] & there
+            if bool(both.any()):
+                raise QueryError(f"'{name}' was observed there already.")
+            fills = there.reshape((*there.shape, *[1] * (value.dim() - there.dim())))
+            value = value.to(observed[name].dtype).where(fills, observed[name])
+            there = there | present[name]
+        observed[name], present[name] = value, there
+    data = replace(data, observed=observed, present=present)
+    partial = frozenset(n for n in observed if data.missing(n)) | data.soft
+    return compiled(
+        plan.model,
+        [n for n in plan.model.nodes if n in observed or n in data.soft],
+        ask,
+        data,
+        observed=True,
+        partial=partial,
+        method=None if plan.forced is None else Method(plan.forced, **plan.query.options),
+        budget=plan.budget,
+        seed=plan.query.seed,
+        workers=0,
+        store=None,
+    )
+
+
 def with_sizes(plan: Plan, sizes: Mapping[str, int], inputs: Mapping[str, Any]) -> Plan:
     """The same plan for other numbers of members of plates: its solvers are kept, and answer for them."""
     graph, old = plan.model, plan.query

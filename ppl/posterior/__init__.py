@@ -2,16 +2,19 @@
 
 from .answer import Answer, Chains, Draws
 from .certificate import Certificate
+from .comparison import Comparison
 from .joint import Joint, MostProbable
 from .marginal import DrawnMarginal, Marginal, TableMarginal
 from .posterior import Posterior
 from .posteriors import Posteriors
 from .smooth import SmoothMarginal
+from .summary import Summary
 
 __all__ = [
     "Answer",
     "Certificate",
     "Chains",
+    "Comparison",
     "DrawnMarginal",
     "Draws",
     "Joint",
@@ -20,5 +23,6 @@ __all__ = [
     "Posterior",
     "Posteriors",
     "SmoothMarginal",
+    "Summary",
     "TableMarginal",
 ]

@@ -104,6 +104,27 @@ class Draws(Answer):
     def __len__(self) -> int:
         return len(next(iter(self._values.values())))
 
+    @property
+    def values(self) -> Mapping[str, Tensor]:
+        """All draws by node, `(draws, *plates, *event)`."""
+        return self._values
+
+    def state(self) -> dict[str, Any]:
+        """What a file keeps of it."""
+        return {
+            "kind": "draws",
+            "values": self._values,
+            "domains": self._domains,
+            "size": self._size,
+        }
+
+    def only(self, names: Sequence[str]) -> Draws:
+        """The draws of some of the nodes."""
+        values = {name: self._values[name] for name in names}
+        found = Draws(self._graph, values, self.certificate, self._domains, self.notes, self._size)
+        found.log_evidence = self.log_evidence
+        return found
+
     def marginal(self, name: str) -> Marginal:
         node = self._graph[name]
         return DrawnMarginal(
@@ -149,6 +170,29 @@ class Chains(Draws):
         self.chains = dict(values)
         self.stats = dict(stats or {})
         self._sizes = dict(sizes)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "kind": "chains",
+            "values": self.chains,
+            "domains": self._domains,
+            "sizes": self._sizes,
+            "stats": self.stats,
+        }
+
+    def only(self, names: Sequence[str]) -> Chains:
+        values = {name: self.chains[name] for name in names}
+        found = Chains(
+            self._graph,
+            values,
+            self.certificate,
+            self._sizes,
+            self._domains,
+            self.notes,
+            self.stats,
+        )
+        found.log_evidence = self.log_evidence
+        return found
 
     def marginal(self, name: str) -> Marginal:
         node = self._graph[name]

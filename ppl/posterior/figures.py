@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .marginal import DrawnMarginal, Marginal, member_name
 
-__all__ = ["bars", "entries", "few", "number", "numbers"]
+__all__ = ["aligned", "bars", "entries", "few", "number", "numbers"]
 
 #: Finite nodes with more values than this are summed up like numbers.
 MOST_BARS = 8
@@ -80,16 +80,16 @@ def numbers(
             for name, end in zip(("low", "high"), ends, strict=True)
         }
         row["quantiles"] = {q: float(v[at]) for q, v in found.items()}
+        # The ends are noisier than quantiles of their levels, at least as noisy as the noisier one.
+        ends_error = max((float(doubts[q][at]) for q in tails), default=0.0) if ordered else 0.0
         row["errors"] = {
             "mean": float(error[at]),
             "sd": float(sd[at]) / (2 * size) ** 0.5,
+            "low": ends_error,
+            "high": ends_error,
             "quantiles": {q: float(doubts[q][at]) for q in found},
-        } | {
-            name: float(doubts[q][at]) if ordered else 0.0
-            for name, q in zip(("low", "high"), tails, strict=True)
         }
         if drawn:
-            row["error"] = float(error[at])
             row |= _chained(marginal, at)
         rows.append(row)
     return rows
@@ -115,8 +115,10 @@ def _chained(marginal: DrawnMarginal, at: tuple[int, ...]) -> dict[str, float | 
 
 def _doubt(marginal: Marginal, q: float) -> Tensor:
     """The Monte-Carlo standard error of a quantile: by how much it moves when its level moves by that of a frequency."""
-    if not isinstance(marginal, DrawnMarginal):
-        return torch.zeros_like(marginal.mean)
+    if not isinstance(marginal, DrawnMarginal) or marginal.finite:
+        return torch.zeros_like(
+            marginal.mean
+        )  # whole numbers are right or wrong, never nearly right
     step = (q * (1 - q) / marginal.effective_size) ** 0.5
     low, high = marginal.quantile(max(q - step, 0.0)), marginal.quantile(min(q + step, 1.0))
     return (high - low).to(torch.float64) / 2
@@ -129,6 +131,8 @@ def number(value: float, error: float, digits: int = 4) -> str:
         >>> number(0.123456, 0.02), number(12345.6, 300.0), number(0.123456, 0.0)
         ('0.12', '12300', '0.1235')
     """
+    if error <= 0 and abs(value) < 1e9 and value == int(value):
+        return f"{value:.0f}"
     if not (numpy.isfinite(value) and numpy.isfinite(error)) or error <= 0:
         return f"{value:.{digits}g}"
     places = -int(numpy.floor(numpy.log10(error)))
@@ -136,3 +140,18 @@ def number(value: float, error: float, digits: int = 4) -> str:
         return f"{round(value, min(places, 6)):.{min(max(places, 0), 6)}f}"
     kept = int(numpy.floor(numpy.log10(abs(value)))) + places + 1
     return f"{value:.{min(max(kept, 1), 6)}g}"
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Rows of cells as indented lines of text; a row of two cells is a title and a text that may be long."""
+    full = [cells for cells in rows if len(cells) > 2]
+    widths = [max(map(len, column)) for column in zip(*full, strict=True)] or [0]
+    widths[0] = max((len(cells[0]) for cells in rows), default=0)
+    lines = []
+    for cells in rows:
+        if len(cells) == 2:
+            lines.append(f"  {cells[0]:<{widths[0]}}  {cells[1]}".rstrip())
+        else:
+            padded = (f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
+            lines.append(f"  {'  '.join(padded)}".rstrip())
+    return lines

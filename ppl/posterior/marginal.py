@@ -307,6 +307,15 @@ class DrawnMarginal(Marginal):
     def standard_error(self) -> Tensor:
         return self.sd / self.effective_size**0.5
 
+    def state(self) -> dict[str, Any]:
+        """What a file keeps of it."""
+        return {
+            "values": self._values,
+            "domain": self._domain,
+            "size": self.effective_size,
+            "chains": self.chains,
+        }
+
     @cached_property
     def ess(self) -> Tensor:
         """How many independent draws these are worth, entry by entry: bulk ESS of chains, `(*plates, *event)`."""

@@ -19,7 +19,11 @@ from .marginal import Marginal
 from .summary import Summary, summary
 
 if TYPE_CHECKING:
+    from os import PathLike
+    from pathlib import Path
+
     from ..mechanism import Data
+    from .comparison import Comparison
 
 __all__ = ["Posterior"]
 
@@ -66,7 +70,8 @@ class Posterior:
         self.graph, self.answers, self.of, self.plan = graph, tuple(answers), of, plan
         self._data = data
         self._owner = {name: answer for answer in self.answers for name in answer.names}
-        self._unasked, self._which = unasked, which
+        #: log p of the observed nodes that nothing asked for depends on, or `None`.
+        self.unasked, self._which = unasked, which
         self._cache: dict[str, Marginal] = {}
 
     def __getitem__(self, name: str) -> Marginal:
@@ -106,10 +111,8 @@ class Posterior:
         """The method, or the methods of the components."""
         if self.saved:
             return self.plan.method
-        return (
-            " + ".join(dict.fromkeys(route.method for route in self.plan.routes if route.ask))
-            or "none"
-        )
+        routes = [r for r in self.plan.routes if any(name in self._owner for name in r.ask)]
+        return " + ".join(dict.fromkeys(route.method for route in routes)) or "none"
 
     @cached_property
     def certificate(self) -> Certificate:
@@ -119,7 +122,7 @@ class Posterior:
     @property
     def log_evidence(self) -> float:
         """log p(observation); absent (an `AttributeError`) where the route does not give it."""
-        parts = [answer.log_evidence for answer in self.answers] + [self._unasked]
+        parts = [answer.log_evidence for answer in self.answers] + [self.unasked]
         if any(part is None for part in parts):
             raise AttributeError(
                 f"log_evidence is not known by the route that was taken ({self.method})."
@@ -164,6 +167,62 @@ class Posterior:
         for answer in self.answers:
             total = total + answer.log_prob({name: tensors[name] for name in answer.names})
         return total[0] if single and total.dim() else total
+
+    # -- parts, and more evidence ------------------------------------------------------------------
+
+    def like(
+        self, answers: Collection[Answer], of: tuple[str, ...], unasked: float | None
+    ) -> Posterior:
+        """A posterior of the same model, plan and data, made of other answers."""
+        return Posterior(self.graph, answers, of, self.plan, self._data, unasked, self._which)
+
+    def only(self, *names: str) -> Posterior:
+        """The posterior of some of the nodes, everything else summed or integrated out.
+
+        Its `log_prob` is there where the route knows it: of finite nodes under an exact route, and of one real number.
+
+        Raises:
+            QueryError: For a node that was not asked for.
+        """
+        from .part import only
+
+        return only(self, names)
+
+    def given(self, values: Mapping[str, Any] | None = None, **nodes: Any) -> Posterior:
+        """The posterior conditioned further: on values of nodes that are still uncertain.
+
+        Exact, closed-form and quadrature routes are run again with this observation, at no loss. Where only draws are known those are kept that
+        have the value, which only finite nodes can have; a note says how many they are, and only independent exact draws keep their grade.
+
+        Args:
+            values: Values or labels, by node or by member (`{"z[3]": 1}`).
+            nodes: The same, by keyword.
+
+        Returns:
+            The posterior of what is left.
+
+        Raises:
+            QueryError: For a node that is known already, or a value that the node never takes.
+            ImpossibleError: If the values are impossible.
+            BackendError: If the node is continuous and only draws are known, or too few draws have the value.
+
+        Example:
+            >>> import ppl
+            >>> from ppl.distributions import Bernoulli
+            >>> m = ppl.Model("m")
+            >>> @m.latent
+            ... def rain(): return Bernoulli(0.2)
+            >>> @m.latent
+            ... def hose(): return Bernoulli(0.1)
+            >>> @m.observed
+            ... def wet(rain, hose): return Bernoulli([[0.0, 0.9], [0.9, 0.99]][rain][hose])
+            >>> posterior = ppl.infer(m, {"wet": 1})
+            >>> posterior["rain"], posterior.given(hose=1)["rain"]
+            (rain: 0 0.2848, 1 0.7152 (exact), rain: 0 0.7843, 1 0.2157 (exact))
+        """
+        from .further import given
+
+        return given(self, {**(values or {}), **nodes})
 
     def joint(self, *names: str) -> Joint:
         """The joint probabilities of some finite nodes that were asked for.
@@ -272,6 +331,20 @@ class Posterior:
 
         return predict(self, of, n, seed, model, inputs)
 
+    def compare(self, other: Posterior) -> Comparison:
+        """How far this posterior is from another one, node by node: of the same question by another route, or under another model.
+
+        Returns:
+            A value that prints: the total variation of finite nodes; Wasserstein's distance, the shift of the mean and the ratio of the sds of
+            others, in sds of `other`; the log Bayes factor where both evidences are known and the data are the same; and both grades.
+
+        Raises:
+            QueryError: If the two have no node in common, or its shape differs.
+        """
+        from .comparison import compare
+
+        return compare(self, other)
+
     # -- looking ---------------------------------------------------------------------------------
 
     def summary(
@@ -316,6 +389,85 @@ class Posterior:
         from .plotting import plot
 
         return plot(self, path, **options)
+
+    # -- elsewhere -------------------------------------------------------------------------------
+
+    def to_arviz(
+        self, n: int = 1000, *, seed: int = 0, predictive: bool = False, prior: bool = False
+    ) -> Any:
+        """The posterior as an `xarray.DataTree`, which ArviZ's summaries and plots read.
+
+        Chains stay chains; anything else is `n` draws of one chain. Axes have the names of the plates, finite nodes their labels as the
+        attribute `states`. Groups: `posterior`, `sample_stats` of samplers that have any, `observed_data` (a missing cell is NaN),
+        `constant_data` for inputs, and on request `posterior_predictive`, `prior` and `prior_predictive`.
+
+        Args:
+            n: How many draws, where there are no chains, and of the prior.
+            seed: Decides every random number.
+            predictive: Whether to predict the observed nodes, for each draw; NaN where a body fails.
+            prior: Whether to draw from the prior as well.
+
+        Raises:
+            BackendError: If arviz-base is not installed.
+        """
+        from .exported import to_arviz
+
+        return to_arviz(self, n, seed, predictive, prior)
+
+    def to_pandas(self, n: int = 1000, seed: int = 0) -> Any:
+        """Joint draws as a `pandas.DataFrame`: a row for each draw, a column for each number, such as `z[3]`; labels are categories.
+
+        Raises:
+            BackendError: If pandas is not installed.
+        """
+        from .exported import to_pandas
+
+        return to_pandas(self, n, seed)
+
+    def save(self, path: str | PathLike[str], *, force: bool = False) -> Path:
+        """Write the posterior, so that `ppl.Posterior.load(path)` has it without the model and without inference.
+
+        Marginals and summaries are then the same to the last bit, but for quantiles and densities of continuous nodes that are known by formula,
+        which are read off a fine table. Draws are written whole where the answer consists of draws; of other answers 10,000 joint draws are.
+        Nothing is pickled.
+
+        Args:
+            path: Of the file; any name.
+            force: Whether a file of this name may be replaced.
+
+        Raises:
+            StoreError: If the file is there already, or cannot be written.
+        """
+        from .saved import save
+
+        return save(self, path, force)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Posterior:
+        """A posterior that was saved.
+
+        It answers whatever needs no function of the model; `predict` wants `model=`. `.plan` is what the plan printed.
+
+        Raises:
+            StoreError: If there is no such file.
+            FormatError: If it is no posterior, was damaged, or is of a newer version.
+
+        Example:
+            >>> import pathlib, tempfile, ppl
+            >>> from ppl.distributions import Bernoulli
+            >>> m = ppl.Model("m")
+            >>> @m.latent
+            ... def rain(): return Bernoulli(0.25)
+            >>> file = ppl.infer(m, {}).save(pathlib.Path(tempfile.mkdtemp()) / "rain.posterior")
+            >>> ppl.Posterior.load(file)["rain"]
+            rain: 0 0.75, 1 0.25 (exact)
+        """
+        from .saved import load
+
+        return load(path)
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
     def __str__(self) -> str:
         return str(self.summary())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError, closest
 from ..html import table
-from .figures import bars, entries, few, number, numbers
+from .figures import aligned, bars, entries, few, number, numbers
 from .marginal import Marginal, checked
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ class Summary:
 
         - of a finite node with few values `probs`, by label or value;
         - of what has numbers for values `mean`, `sd`, `low`, `high` (the interval) and `quantiles`;
-        - of draws also `error` (the standard error of the mean), `ess`, and of chains `rhat`.
+        - of draws also `ess` and of chains `rhat`.
+
+        `errors` are the Monte-Carlo standard errors of these figures, zero where there is none.
         """
         return [row for m in self.marginals.values() for row in self._of(m, None)[0]]
 
@@ -104,14 +106,7 @@ class Summary:
 
     def __str__(self) -> str:
         head, rows = self._shown()
-        full = [cells for cells in [head, *rows] if len(cells) > 2]
-        widths = [max(map(len, column)) for column in zip(*full, strict=True)] if full else [0]
-        widths[0] = max(len(cells[0]) for cells in [head, *rows])
-        lines = [self.title]
-        for cells in [head] * (len(head) > 2) + rows:
-            padded = (f"{c:<{w}}" for c, w in zip(cells, widths, strict=False))
-            text = "  ".join(padded) if len(cells) > 2 else f"{cells[0]:<{widths[0]}}  {cells[1]}"
-            lines.append(f"  {text}".rstrip())
+        lines = [self.title, *aligned([head] * (len(head) > 2) + rows)]
         return "\n".join([*lines, *(f"  {line}" for line in self.below)])
 
     def __repr__(self) -> str:
@@ -119,8 +114,7 @@ class Summary:
 
     def _repr_html_(self) -> str:
         head, rows = self._shown()
-        wide = [cells + [""] * (len(head) - len(cells)) for cells in rows]
-        return table(head, wide, self.title, self.below)
+        return table(head, rows, self.title, self.below)
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain data, ready for JSON: `title`, `level`, `interval`, `rows`, and what else is known."""

@@ -84,7 +84,8 @@ class LawMarginal(Marginal):
         low, high = numpy.minimum.reduce(ends), numpy.maximum.reduce(ends)
         while True:
             # The mixture's quantile lies between those of its parts; halve until no number is left in between.
-            middle = low + (high - low) / 2
+            with numpy.errstate(invalid="ignore"):  # both ends may be the same infinity
+                middle = numpy.where(low == high, low, low + (high - low) / 2)
             if not ((low < middle) & (middle < high)).any():
                 return torch.as_tensor(middle)
             below = self.cdf(middle).numpy() < q
