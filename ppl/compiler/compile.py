@@ -7,6 +7,7 @@ the row of the decision table.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,19 +204,32 @@ def with_more(plan: Plan, data: Data, values: Mapping[str, Any], ask: tuple[str,
         observed[name], present[name] = value, there
     data = replace(data, observed=observed, present=present)
     partial = frozenset(n for n in observed if data.missing(n)) | data.soft
-    return compiled(
-        plan.model,
-        [n for n in plan.model.nodes if n in observed or n in data.soft],
-        ask,
-        data,
-        observed=True,
-        partial=partial,
-        method=None if plan.forced is None else Method(plan.forced, **plan.query.options),
-        budget=plan.budget,
-        seed=plan.query.seed,
-        workers=0,
-        store=None,
-    )
+    names = [n for n in plan.model.nodes if n in observed or n in data.soft]
+
+    def made(method: Method | None) -> Plan:
+        return compiled(
+            plan.model,
+            names,
+            ask,
+            data,
+            observed=True,
+            partial=partial,
+            method=method,
+            budget=plan.budget,
+            seed=plan.query.seed,
+            workers=0,
+            store=None,
+        )
+
+    if plan.forced is not None:
+        return made(Method(plan.forced, **plan.query.options))
+    found = made(None)
+    before = {r.method for r in plan.routes if r.ask}
+    if len(before) == 1 and "prior" in {r.method for r in found.routes if r.ask}:
+        # What was a closed form stays one, although draws from the model would do by now.
+        with suppress(BackendError):
+            return made(Method(before.pop()))
+    return found
 
 
 def with_sizes(plan: Plan, sizes: Mapping[str, int], inputs: Mapping[str, Any]) -> Plan:

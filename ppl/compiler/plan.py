@@ -501,6 +501,11 @@ class Plan:
         faded = [p.name for p in self.pruned]
         return draw(self.model, kinds=kinds, colours=colours, notes=notes, faded=faded, **options)
 
+    def _repr_html_(self) -> str:
+        from ..html import printed
+
+        return printed(self)
+
     def __str__(self) -> str:
         given = ", ".join(self.query.given) or "nothing"
         rows = [

@@ -26,6 +26,11 @@ class Certificate:
     statement: str
     checks: Mapping[str, float | int | str] = field(default_factory=dict)
 
+    def _repr_html_(self) -> str:
+        from ..html import printed
+
+        return printed(self)
+
     def __str__(self) -> str:
         rows = [f"grade {self.grade}: {self.statement}"]
         rows += [f"  {name}: {value}" for name, value in self.checks.items()]

@@ -190,8 +190,10 @@ def _spread(marginal: Marginal, values: Tensor) -> Tensor:
 
 
 def _over(value: Tensor, unit: Tensor) -> float:
-    value, unit = float(value), float(unit)
-    return value / unit if unit else (0.0 if value == 0 else math.copysign(math.inf, value))
+    """A share of a unit that may be zero."""
+    if float(unit) == 0:
+        return 0.0 if float(value) == 0 else math.copysign(math.inf, float(value))
+    return float(value) / float(unit)
 
 
 def _bayes_factor(one: Posterior, other: Posterior) -> tuple[float | None, str]:

@@ -79,8 +79,9 @@ def to_arviz(posterior: Posterior, n: int, seed: int, predictive: bool, prior: b
     )
     for name in content:
         for node in tree[name].data_vars:
-            if node in graph and graph[node].states is not None:
-                tree[name][node].attrs["states"] = [str(s) for s in graph[node].states]
+            states = graph[node].states if node in graph else None
+            if states is not None:
+                tree[name][node].attrs["states"] = [str(s) for s in states]
     tree.attrs |= {
         "model": graph.name,
         "method": posterior.method,

@@ -63,14 +63,14 @@ def numbers(
     mean, sd, error = marginal.mean, marginal.sd, marginal.standard_error
     ordered = not (marginal.finite and marginal.domain.dim() > 1 and marginal.exact)
     tails = ((1 - level) / 2, (1 + level) / 2)
-    drawn = isinstance(marginal, DrawnMarginal)
+    drawn = marginal if isinstance(marginal, DrawnMarginal) else None
     ends: tuple[Tensor | None, Tensor | None] = (None, None)
     found: dict[float, Tensor] = {}
     if ordered:
         ends = marginal.hdi(level) if interval == "hdi" else marginal.interval(level)
         found = {q: marginal.quantile(q) for q in quantiles}
     doubts = {q: _doubt(marginal, q) for q in {*quantiles, *tails} if ordered}
-    size = marginal.effective_size if drawn else float("inf")
+    size = float("inf") if drawn is None else drawn.effective_size
     rows = []
     for at in where:
         row = _row(marginal, at)
@@ -89,8 +89,8 @@ def numbers(
             "high": ends_error,
             "quantiles": {q: float(doubts[q][at]) for q in found},
         }
-        if drawn:
-            row |= _chained(marginal, at)
+        if drawn is not None:
+            row |= _chained(drawn, at)
         rows.append(row)
     return rows
 

@@ -115,7 +115,8 @@ def _kept(
             )
         marginal.prob(value)  # a value that it never takes is refused by name
         size = min(size, getattr(marginal, "effective_size", size))
-        rows &= _equal(draws[name][(slice(None), *at)], marginal.domain, marginal.states, value)
+        picked: Any = (slice(None), *at)
+        rows &= _equal(draws[name][picked], marginal.domain, marginal.states, value)
     count, condition = int(rows.sum()), ", ".join(said)
     if count < FEWEST:
         raise BackendError(

@@ -125,7 +125,7 @@ class Marginal(ABC):
         return torch.stack([self.quantile(float(q)) for q in levels])
 
     def member(self, *at: int) -> Marginal:
-        """The marginal of one member of the node's plates, a marginal without plates; `posterior["z[3]"]` is it too.
+        """The marginal of one member of the node's plates, or of one entry of a vector; `posterior["z[3]"]` is it too.
 
         Raises:
             QueryError: If there is no such member.

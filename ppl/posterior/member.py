@@ -13,26 +13,25 @@ __all__ = ["MemberMarginal", "place"]
 
 
 def place(marginal: Marginal, at: tuple[int, ...]) -> tuple[int, ...]:
-    """Where a member is, if there is such a member.
+    """Where a member is, or an entry of a vector, if there is one.
 
     Raises:
         QueryError: If there is none, or the number of coordinates is wrong.
     """
     plates = marginal.plates
-    if len(at) != len(plates) or not plates:
-        known = f"is in plate {', '.join(plates)}" if plates else "is in no plate"
+    shape = tuple(marginal.probs.shape[:-1] if marginal.finite else marginal.mean.shape)
+    if not at or not len(plates) <= len(at) <= len(shape):
+        where = f"is in plate {', '.join(plates)}" if plates else "is in no plate"
+        shown = f"[{', '.join(map(str, at))}]"
         raise QueryError(
-            f"'{marginal.name}' {known}; {list(at)} is not one of its members. A member has one number for each plate."
+            f"'{marginal.name}' {where} and has values of shape {shape[len(plates) :]}; {shown} is not one of its members."
         )
-    sizes = (
-        marginal.probs.shape[: len(plates)]
-        if marginal.finite
-        else marginal.mean.shape[: len(plates)]
-    )
-    for k, size, plate in zip(at, sizes, plates, strict=True):
+    axes = [f"plate '{plate}' has {{}} members" for plate in plates]
+    axes += ["its values have {} entries"] * (len(shape) - len(plates))
+    for k, size, axis in zip(at, shape, axes, strict=False):
         if not 0 <= k < size:
             raise QueryError(
-                f"'{member_name(marginal.name, at)}': plate '{plate}' has {size} members, numbered from 0."
+                f"'{member_name(marginal.name, at)}': {axis.format(size)}, numbered from 0."
             )
     return tuple(int(k) for k in at)
 

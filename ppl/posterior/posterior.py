@@ -14,7 +14,7 @@ from ..errors import QueryError
 from ..graph import Graph
 from .answer import Answer
 from .certificate import Certificate, worst
-from .joint import Joint, MostProbable, cell, information, joint, most_probable, probability
+from .joint import Joint, MostProbable, information, joint, most_probable, named, probability
 from .marginal import Marginal
 from .summary import Summary, summary
 
@@ -31,7 +31,8 @@ __all__ = ["Posterior"]
 class Posterior:
     """p(asked nodes | observation), whichever engine found it.
 
-    `posterior["bias"]` is the marginal of a node: `.mean`, `.sd`, `.quantile(q)`, `.probs`, `.draws(n)`, `.standard_error`.
+    `posterior["bias"]` is the marginal of a node: `.mean`, `.sd`, `.quantile(q)`, `.hdi(level)`, `.probs`, `.draws(n)`, `.standard_error`; of a
+    node in plates `posterior["z[3]"]` is that of one member.
 
     Args:
         graph: The model's whole graph.
@@ -79,7 +80,7 @@ class Posterior:
             if name in self._owner:
                 self._cache[name] = self._owner[name].marginal(name)
             else:
-                node, at = cell(self, name)
+                node, at = named(self, name)
                 self._cache[name] = self[node].member(*at)
         return self._cache[name]
 

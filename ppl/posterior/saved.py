@@ -204,11 +204,19 @@ def _answer_read(graph: Graph, content: Mapping[str, Any]) -> Answer:
     certificate, notes = _certificate_read(content["certificate"]), tuple(content["notes"])
     answer: Answer
     if content["kind"] == "chains":
-        parts = (content["sizes"], content["domains"], notes, content["stats"])
-        answer = Chains(graph, content["values"], certificate, *parts)
+        answer = Chains(
+            graph,
+            content["values"],
+            certificate,
+            content["sizes"],
+            content["domains"],
+            notes,
+            content["stats"],
+        )
     elif content["kind"] == "draws":
-        parts = (content["domains"], notes, content["size"])
-        answer = Draws(graph, content["values"], certificate, *parts)
+        answer = Draws(
+            graph, content["values"], certificate, content["domains"], notes, content["size"]
+        )
     elif content["kind"] == "kept":
         values = content["values"]
         marginals = {
