@@ -18,14 +18,12 @@ from .marginal import Marginal
 
 __all__ = ["KeptAnswer", "TabulatedMarginal", "tabulated"]
 
-#: Levels at which a quantile function is kept: every half percent, the common tails, and the far ones.
-TAIL = (1e-6, 1e-5, 1e-4, 1e-3, 0.0025)
+#: Levels at which a quantile function is kept: every percent, the usual tails, and steps of a quarter on the scale of log-odds.
 LEVELS = numpy.unique(
     [
-        *(numpy.arange(1, 200) / 200),
-        *(0.025, 0.975),
-        *TAIL,
-        *(1 - t for t in TAIL),
+        *(numpy.arange(1, 100) / 100),
+        *(0.005, 0.025, 0.975, 0.995),
+        *(1 / (1 + numpy.exp(-numpy.arange(-13.75, 14, 0.25)))),
     ]
 )
 #: The interval that summaries show.
