@@ -255,7 +255,11 @@ class NutsSolver:
         domains = {
             n: target.layout.domains[n] for n in self.query.ask if n in target.layout.domains
         }
-        return Chains(self.query.graph, values, certificate, sizes, domains, tuple(notes))
+        stats = {
+            "energy": torch.as_tensor(trace.energy),
+            "tree_depth": torch.as_tensor(trace.depths),
+        }
+        return Chains(self.query.graph, values, certificate, sizes, domains, tuple(notes), stats)
 
 
 def candidates(target: Target) -> list[str]:

@@ -145,11 +145,14 @@ class Cubature:
         )
         ends = (self.centre + corners @ self.root.T)[:, axis]
         low, high = float(ends.min()), float(ends.max())
-        return float(
-            brentq(
-                lambda x: float(self.cdf(axis, numpy.array([x]))[0]) - share, low, high, xtol=1e-13
-            )
-        )
+
+        def over(x: float) -> float:
+            return float(self.cdf(axis, numpy.array([x]))[0]) - share
+
+        # What lies beyond the cells is next to nothing: the shares 0 and 1 are where they end.
+        if over(low) >= 0:
+            return low
+        return high if over(high) <= 0 else float(brentq(over, low, high, xtol=1e-13))
 
     @cached_property
     def _lines(self) -> ndarray:

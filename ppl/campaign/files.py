@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import StoreError
+from ..files.whole import write_whole
 from ..mechanism import Batch
 
-__all__ = ["BatchFile", "Damaged", "read_batch", "write_batch", "write_whole"]
+__all__ = ["BatchFile", "Damaged", "read_batch", "write_batch"]
 
 #: Names that no node has, for how the draws ended and where they failed.
 STATUS, CULPRIT = " status", " failed at "
@@ -62,26 +61,6 @@ def write_batch(folder: Path, number: int, batch: Batch, names: list[str]) -> tu
     name = str(BatchFile(number, hashlib.sha256(content).hexdigest()[:16]))
     write_whole(folder / name, content)
     return name, len(content)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write under another name, make sure that it is on the disk, and rename: a reader sees all of it or nothing.
-
-    Raises:
-        StoreError: If the disk is full, or the folder cannot be written.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(
-            f"{path.parent} cannot be written: {error.strerror or error}. What was committed before is kept; the same call goes on from there."
-        ) from error
 
 
 def read_batch(folder: Path, name: str, only: list[str] | None = None) -> Batch:

@@ -22,8 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreError, StoreLocked
+from ..files.whole import write_whole
 from ..mechanism import Batch
-from .files import BatchFile, Damaged, read_batch, write_batch, write_whole
+from .files import BatchFile, Damaged, read_batch, write_batch
 from .index import Entry, Garbage, Index
 from .manifest import FORMAT, Manifest
 

@@ -7,6 +7,7 @@ the row of the decision table.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,6 +186,50 @@ def with_gaps(plan: Plan, partial: frozenset[str]) -> Plan:
     query = replace(plan.query, partial=partial, observation=None)
     barren = tuple(p for p in plan.pruned if p.name not in query.graph)
     return _planned(plan.model, query, barren, plan.budget, plan.forced)
+
+
+def with_more(plan: Plan, data: Data, values: Mapping[str, Any], ask: tuple[str, ...]) -> Plan:
+    """A plan for a question of the same kind, when more is known."""
+    more = read_data(plan.model, values, sizes=data.sizes)
+    observed, present = dict(data.observed), dict(data.present)
+    for name, there in more.present.items():
+        value = more.observed[name]
+        if name in observed:
+            both = present[name] & there
+            if bool(both.any()):
+                raise QueryError(f"'{name}' was observed there already.")
+            fills = there.reshape((*there.shape, *[1] * (value.dim() - there.dim())))
+            value = value.to(observed[name].dtype).where(fills, observed[name])
+            there = there | present[name]
+        observed[name], present[name] = value, there
+    data = replace(data, observed=observed, present=present)
+    partial = frozenset(n for n in observed if data.missing(n)) | data.soft
+    names = [n for n in plan.model.nodes if n in observed or n in data.soft]
+
+    def made(method: Method | None) -> Plan:
+        return compiled(
+            plan.model,
+            names,
+            ask,
+            data,
+            observed=True,
+            partial=partial,
+            method=method,
+            budget=plan.budget,
+            seed=plan.query.seed,
+            workers=0,
+            store=None,
+        )
+
+    if plan.forced is not None:
+        return made(Method(plan.forced, **plan.query.options))
+    found = made(None)
+    before = {r.method for r in plan.routes if r.ask}
+    if len(before) == 1 and "prior" in {r.method for r in found.routes if r.ask}:
+        # What was a closed form stays one, although draws from the model would do by now.
+        with suppress(BackendError):
+            return made(Method(before.pop()))
+    return found
 
 
 def with_sizes(plan: Plan, sizes: Mapping[str, int], inputs: Mapping[str, Any]) -> Plan:

@@ -315,6 +315,18 @@ class Plan:
             )
         return self.query.observation
 
+    def further(self, data: Data, values: Mapping[str, Any], of: Collection[str]) -> Posterior:
+        """The posterior given more nodes than these data have, compiled for it; see `Posterior.given`.
+
+        Args:
+            data: One observation that fits this plan.
+            values: More of it, by node; gaps are `None`.
+            of: What is asked.
+        """
+        from .compile import with_more
+
+        return with_more(self, data, values, tuple(of)).posterior()
+
     def likelihood(self, name: str) -> Callable[..., Any]:
         """The density that a neural likelihood has learned for an observed node, as a distribution for the body of another model.
 
@@ -488,6 +500,11 @@ class Plan:
         colours.update(dict.fromkeys(self.query.given, "#d0d0d0"))
         faded = [p.name for p in self.pruned]
         return draw(self.model, kinds=kinds, colours=colours, notes=notes, faded=faded, **options)
+
+    def _repr_html_(self) -> str:
+        from ..html import printed
+
+        return printed(self)
 
     def __str__(self) -> str:
         given = ", ".join(self.query.given) or "nothing"

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import BackendError, FormatError, QueryError, StoreError
+from ..files import document
+from ..files.document import NotPlain, plain
 from ..graph import Graph
 from ..mechanism import Data
 from ..versions import versions
-from . import document, registry
+from . import registry
 from .compile import compiled
-from .document import NotPlain, plain
 from .likeness import differences, likeness, moved
 from .plan import Plan
 from .protocol import Budget, Method

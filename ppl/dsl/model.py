@@ -56,6 +56,11 @@ class Model:
 
         return story(self.graph, self._kinds())
 
+    def _repr_html_(self) -> str:
+        from ..html import printed
+
+        return printed(self)
+
     # -- declaring -------------------------------------------------------------------------------
 
     def plate(

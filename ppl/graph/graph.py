@@ -61,6 +61,12 @@ class Graph:
     def __len__(self) -> int:
         return len(self.nodes)
 
+    def _repr_html_(self) -> str:
+        from ..html import printed
+        from .story import story
+
+        return printed(story(self))
+
     # -- making another graph --------------------------------------------------------------------
 
     def with_node(self, node: Node) -> Graph:

@@ -2,17 +2,20 @@
 
 from .answer import Answer, Chains, Draws
 from .certificate import Certificate, Check
+from .comparison import Comparison
 from .joint import Joint, MostProbable
 from .marginal import DrawnMarginal, Marginal, TableMarginal
 from .posterior import Posterior
 from .posteriors import Posteriors
 from .smooth import SmoothMarginal
+from .summary import Summary
 
 __all__ = [
     "Answer",
     "Certificate",
     "Chains",
     "Check",
+    "Comparison",
     "DrawnMarginal",
     "Draws",
     "Joint",
@@ -21,5 +24,6 @@ __all__ = [
     "Posterior",
     "Posteriors",
     "SmoothMarginal",
+    "Summary",
     "TableMarginal",
 ]

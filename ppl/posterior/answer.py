@@ -104,6 +104,27 @@ class Draws(Answer):
     def __len__(self) -> int:
         return len(next(iter(self._values.values())))
 
+    @property
+    def values(self) -> Mapping[str, Tensor]:
+        """All draws by node, `(draws, *plates, *event)`."""
+        return self._values
+
+    def state(self) -> dict[str, Any]:
+        """What a file keeps of it."""
+        return {
+            "kind": "draws",
+            "values": self._values,
+            "domains": self._domains,
+            "size": self._size,
+        }
+
+    def only(self, names: Sequence[str]) -> Draws:
+        """The draws of some of the nodes."""
+        values = {name: self._values[name] for name in names}
+        found = Draws(self._graph, values, self.certificate, self._domains, self.notes, self._size)
+        found.log_evidence = self.log_evidence
+        return found
+
     def marginal(self, name: str) -> Marginal:
         node = self._graph[name]
         return DrawnMarginal(
@@ -130,6 +151,7 @@ class Chains(Draws):
         sizes: By node, how many independent draws these are worth.
         domains: Values of the nodes that are known to be finite.
         notes: What the user should know.
+        stats: What the sampler says about each draw, such as its energy, `(chains, draws)` each.
     """
 
     def __init__(
@@ -140,12 +162,37 @@ class Chains(Draws):
         sizes: Mapping[str, float],
         domains: Mapping[str, Tensor] | None = None,
         notes: tuple[str, ...] = (),
+        stats: Mapping[str, Tensor] | None = None,
     ):
         flat = {name: v.reshape((-1, *v.shape[2:])) for name, v in values.items()}
         super().__init__(graph, flat, certificate, domains, notes)
         #: By node, `(chains, draws, *plates, *event)`.
         self.chains = dict(values)
+        self.stats = dict(stats or {})
         self._sizes = dict(sizes)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "kind": "chains",
+            "values": self.chains,
+            "domains": self._domains,
+            "sizes": self._sizes,
+            "stats": self.stats,
+        }
+
+    def only(self, names: Sequence[str]) -> Chains:
+        values = {name: self.chains[name] for name in names}
+        found = Chains(
+            self._graph,
+            values,
+            self.certificate,
+            self._sizes,
+            self._domains,
+            self.notes,
+            self.stats,
+        )
+        found.log_evidence = self.log_evidence
+        return found
 
     def marginal(self, name: str) -> Marginal:
         node = self._graph[name]
@@ -156,4 +203,5 @@ class Chains(Draws):
             node.states,
             self._domains.get(name),
             self._sizes.get(name),
+            len(self.chains[name]),
         )

@@ -102,6 +102,11 @@ class Certificate:
             "versions": dict(self.versions),
         }
 
+    def _repr_html_(self) -> str:
+        from ..html import printed
+
+        return printed(self)
+
     def __str__(self) -> str:
         rows = [f"grade {self.label}: {self.statement}"]
         rows += [f"  {name}: {value}" for name, value in self.checks.items()]

@@ -46,6 +46,11 @@ class Fitted:
             raise QueryError(f"'{name}' was not learned.{closest(name, self.tables)}")
         return self.tables[name]
 
+    def _repr_html_(self) -> str:
+        from ..html import printed
+
+        return printed(self)
+
     def __repr__(self) -> str:
         rows = [
             f"fitted {self.model.name}: {len(self.tables)} tables from {self.rows:,} rows, log-likelihood {self.log_likelihood:.4f}",

@@ -12,11 +12,21 @@ import torch
 from torch import Tensor
 
 from ..errors import QueryError, closest
+from ..html import printed
 
 if TYPE_CHECKING:
     from .posterior import Posterior
 
-__all__ = ["Joint", "MostProbable", "information", "joint", "most_probable", "probability"]
+__all__ = [
+    "Joint",
+    "MostProbable",
+    "cell",
+    "information",
+    "joint",
+    "most_probable",
+    "named",
+    "probability",
+]
 
 #: One member of a node: its name and the coordinates along its plates.
 Cell = tuple[str, tuple[int, ...]]
@@ -45,6 +55,9 @@ class Joint:
         """H in nats."""
         p = self.probs[self.probs > 0]
         return max(float(-(p * p.log()).sum()), 0.0)
+
+    def _repr_html_(self) -> str:
+        return printed(self)
 
     def __repr__(self) -> str:
         rows = [f"joint of {', '.join(self.names)}"]
@@ -84,6 +97,9 @@ class MostProbable(Mapping):
     def __len__(self) -> int:
         return len(self._values)
 
+    def _repr_html_(self) -> str:
+        return printed(self)
+
     def __repr__(self) -> str:
         said = []
         for name, value in self._values.items():
@@ -92,15 +108,28 @@ class MostProbable(Mapping):
         return f"{', '.join(said)} (log-probability {self.log_prob:.4f})"
 
 
-def _cell(posterior: Posterior, text: str) -> Cell:
-    """A node, or one member `z[3]` of a node in plates."""
+def named(posterior: Posterior, text: str) -> Cell:
+    """A node and the coordinates behind it: `z[3]` is `("z", (3,))`.
+
+    Raises:
+        QueryError: If the posterior is not about the node.
+    """
     found = re.fullmatch(r"(.+?)\[(\d+(?:,\s*\d+)*)\]", text)
-    name, at = (text, ()) if text in posterior or not found else (found[1], found[2])
+    name, at = (text, "") if text in posterior or not found else (found[1], found[2])
     if name not in posterior:
         raise QueryError(
             f"The posterior has no '{name}'; it was not asked for.{closest(name, posterior.of)}"
         )
-    place = tuple(int(k) for k in at.split(",")) if at else ()
+    return name, tuple(int(k) for k in at.split(",")) if at else ()
+
+
+def cell(posterior: Posterior, text: str) -> Cell:
+    """A node without plates, or one member `z[3]` of a node in plates.
+
+    Raises:
+        QueryError: If there is none.
+    """
+    name, place = named(posterior, text)
     plates = posterior.graph[name].axes
     if len(place) != len(plates):
         raise QueryError(
@@ -121,7 +150,7 @@ def joint(posterior: Posterior, names: Sequence[str]) -> Joint:
         raise QueryError("joint() was given no node.")
     if len(set(names)) < len(names):
         raise QueryError("joint() was given a node twice.")
-    cells = [_cell(posterior, text) for text in names]
+    cells = [cell(posterior, text) for text in names]
     whole = torch.ones((), dtype=torch.float64)
     order: list[int] = []
     domains: dict[int, Tensor] = {}

@@ -10,11 +10,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from ..errors import QueryError, closest
+from .shortest import of_curve, of_draws, of_table
 
-__all__ = ["DrawnMarginal", "Marginal", "TableMarginal"]
+__all__ = ["DrawnMarginal", "Marginal", "TableMarginal", "member_name"]
 
 
 class Marginal(ABC):
@@ -93,13 +95,80 @@ class Marginal(ABC):
         return self.probs[..., int(same[0, 0])]
 
     def interval(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
-        """The central interval that holds this much probability."""
+        """The central interval that holds this much probability, `(*plates, *event)` each end."""
+        level = checked(level, "interval")
         return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
+
+    def hdi(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
+        """The highest-density interval: the shortest one that holds this much probability, `(*plates, *event)` each end.
+
+        Of a marginal with several modes it is one interval all the same, over the gap where that is shorter.
+
+        Raises:
+            QueryError: If the level is not between 0 and 1, or the node is a finite vector, whose values have no order.
+
+        Example:
+            >>> import torch
+            >>> from ppl.posterior import TableMarginal
+            >>> skewed = TableMarginal("n", torch.arange(4), torch.tensor([0.6, 0.25, 0.1, 0.05]))
+            >>> [int(end) for end in skewed.hdi(0.8)], [int(end) for end in skewed.interval(0.8)]
+            ([0, 1], [0, 2])
+        """
+        level = checked(level, "hdi")
+        if not self.finite:
+            return of_curve(self._quantiles, level)
+        self.quantile(0.5)  # a vector has none, and says so
+        return of_table(self.domain, self.probs, level)
+
+    def _quantiles(self, levels: ndarray) -> Tensor:
+        """Quantiles at many levels, `(levels, *plates, *event)`."""
+        return torch.stack([self.quantile(float(q)) for q in levels])
+
+    def member(self, *at: int) -> Marginal:
+        """The marginal of one member of the node's plates, or of one entry of a vector; `posterior["z[3]"]` is it too.
+
+        Raises:
+            QueryError: If there is no such member.
+        """
+        from .member import MemberMarginal, place
+
+        return MemberMarginal(self, place(self, at))
+
+    def to_xarray(self, n: int = 1000, seed: int = 0) -> Any:
+        """Draws as an `xarray.DataArray`, `(draw, *plates, *event)`, whose axes have the names of the plates.
+
+        Raises:
+            BackendError: If xarray is not installed.
+        """
+        from .exported import draws_as_xarray
+
+        return draws_as_xarray(self, n, seed)
+
+    def _repr_html_(self) -> str:
+        from .summary import of_marginal
+
+        return of_marginal(self)._repr_html_()
 
     def __repr__(self) -> str:
         from .summary import describe
 
         return describe(self)
+
+
+def checked(level: float, what: str) -> float:
+    """A probability strictly between 0 and 1.
+
+    Raises:
+        QueryError: If it is none; `what` is the question that it was for.
+    """
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
+        raise QueryError(f"{what}({level!r}): the level is a probability between 0 and 1.")
+    return float(level)
+
+
+def member_name(name: str, at: tuple[int, ...]) -> str:
+    """How one member of a node, or one entry of a vector, is written: `z[3]`."""
+    return f"{name}[{', '.join(map(str, at))}]" if at else name
 
 
 class TableMarginal(Marginal):
@@ -170,6 +239,14 @@ class TableMarginal(Marginal):
     def standard_error(self) -> Tensor:
         return torch.zeros_like(self.mean)
 
+    def member(self, *at: int) -> TableMarginal:
+        from .member import place
+
+        probs = self._probs[place(self, at)]
+        return TableMarginal(
+            member_name(self.name, at), self._domain, probs, (), self.states, self.exact
+        )
+
     def draws(self, n: int, seed: int = 0) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         flat = self._probs.reshape(-1, self._probs.shape[-1])
@@ -187,6 +264,7 @@ class DrawnMarginal(Marginal):
         states: Labels of the values.
         domain: The values that the node can take, where they are known to be finite.
         size: The number of independent draws that these are worth; all of them by default.
+        chains: How many chains they come from, one after the other; 1 where they are independent.
     """
 
     def __init__(
@@ -197,8 +275,9 @@ class DrawnMarginal(Marginal):
         states: tuple | None = None,
         domain: Tensor | None = None,
         size: float | None = None,
+        chains: int = 1,
     ):
-        self.name, self.plates, self.states = name, plates, states
+        self.name, self.plates, self.states, self.chains = name, plates, states, chains
         self._values, self._domain = values, domain
         self.effective_size = float(len(values) if size is None else size)
 
@@ -227,6 +306,53 @@ class DrawnMarginal(Marginal):
     @property
     def standard_error(self) -> Tensor:
         return self.sd / self.effective_size**0.5
+
+    def state(self) -> dict[str, Any]:
+        """What a file keeps of it."""
+        return {
+            "values": self._values,
+            "domain": self._domain,
+            "size": self.effective_size,
+            "chains": self.chains,
+        }
+
+    @cached_property
+    def ess(self) -> Tensor:
+        """How many independent draws these are worth, entry by entry: bulk ESS of chains, `(*plates, *event)`."""
+        if self.chains > 1:
+            from .diagnostics import bulk
+
+            return bulk(self._values, self.chains)
+        return torch.full_like(self.mean, self.effective_size)
+
+    @cached_property
+    def rhat(self) -> Tensor | None:
+        """Rank-normalised R-hat, `(*plates, *event)`: near 1 where chains agree; `None` where there are no chains."""
+        if self.chains == 1:
+            return None
+        from .diagnostics import rank
+
+        return rank(self._values, self.chains)
+
+    def hdi(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
+        level = checked(level, "hdi")
+        if self.finite and self.domain.dim() == 1:
+            return super().hdi(level)
+        return of_draws(self._values, level)
+
+    def member(self, *at: int) -> DrawnMarginal:
+        from .member import place
+
+        picked: Any = (slice(None), *place(self, at))
+        return DrawnMarginal(
+            member_name(self.name, at),
+            self._values[picked],
+            (),
+            self.states,
+            self._domain,
+            self.effective_size,
+            self.chains,
+        )
 
     @cached_property
     def domain(self) -> Tensor:  # type: ignore[override]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,15 @@ from ..graph import Graph
 from .answer import Answer
 from .marginal import DrawnMarginal, Marginal, TableMarginal
 from .posterior import Posterior
+from .summary import Summary, chosen
 
 if TYPE_CHECKING:
     from ..mechanism import Data
 
 __all__ = ["Posteriors"]
+
+#: Observations whose certificates a summary looks at.
+GRADED = 1000
 
 
 class Posteriors(Sequence):
@@ -107,6 +112,32 @@ class Posteriors(Sequence):
                 raise AttributeError("log_evidence is not known by the route that was taken.")
             total = total + torch.as_tensor(parts, dtype=torch.float64)
         return total
+
+    def summary(
+        self,
+        *names: str,
+        level: float = 0.95,
+        interval: str = "hdi",
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+    ) -> Summary:
+        """A table of the marginals for all observations: `rain[2]` is the third observation's; see `Posterior.summary`."""
+        chosen(level, interval, quantiles)
+        marginals = {name: self[name] for name in names or self.of}
+        grades = Counter(self[k].certificate.grade for k in range(min(len(self), GRADED)))
+        among = f" of the first {GRADED:,}" if len(self) > GRADED else ""
+        told = ", ".join(f"{grade} ({count:,})" for grade, count in sorted(grades.items()))
+        return Summary(
+            f"posteriors of {self.graph.name} for {len(self):,} observations",
+            marginals,
+            level,
+            interval,
+            tuple(quantiles),
+            {"observations": len(self), "grades": dict(grades)},
+            (f"grades{among}: {told}",),
+        )
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
     def __repr__(self) -> str:
         return f"Posteriors({len(self)} observations; {', '.join(self.of)})"

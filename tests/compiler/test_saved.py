@@ -10,8 +10,9 @@ from safetensors.torch import load as tensors_of
 
 import ppl
 from examples import sprinkler
-from ppl.compiler import Verdict, document, registry
+from ppl.compiler import Verdict, registry
 from ppl.distributions import Bernoulli, Integers, Normal, Poisson
+from ppl.files import document
 from ppl.posterior import Certificate, Draws
 
 

@@ -76,14 +76,20 @@ class LawMarginal(Marginal):
         return torch.as_tensor(total, dtype=torch.float64)
 
     def quantile(self, q: float) -> Tensor:
+        return self._quantiles(numpy.array([q]))[0]
+
+    def _quantiles(self, levels: ndarray) -> Tensor:
+        q = levels.reshape((-1, *[1] * self.mean.dim()))
         ends = [numpy.asarray(p.ppf(q), dtype=float) for p in self._parts]
         low, high = numpy.minimum.reduce(ends), numpy.maximum.reduce(ends)
-        if len(ends) > 1:
-            for _ in range(200):
-                middle = (low + high) / 2
-                below = self.cdf(middle).numpy() < q
-                low, high = numpy.where(below, middle, low), numpy.where(below, high, middle)
-        return torch.as_tensor((low + high) / 2)
+        while True:
+            # The mixture's quantile lies between those of its parts; halve until no number is left in between.
+            with numpy.errstate(invalid="ignore"):  # both ends may be the same infinity
+                middle = numpy.where(low == high, low, low + (high - low) / 2)
+            if not ((low < middle) & (middle < high)).any():
+                return torch.as_tensor(middle)
+            below = self.cdf(middle).numpy() < q
+            low, high = numpy.where(below, middle, low), numpy.where(below, high, middle)
 
     def draws(self, n: int, seed: int = 0) -> Tensor:
         rng = numpy.random.default_rng(seed)

@@ -18,8 +18,8 @@ import numpy
 import torch
 from torch import Tensor
 
-from ..campaign.files import write_whole
 from ..errors import FormatError, StoreError
+from .whole import write_whole
 
 __all__ = ["NotPlain", "plain", "read", "write"]
 
