@@ -7,7 +7,9 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-__all__ = ["last_line", "told"]
+from ..errors import GaltonError
+
+__all__ = ["behind", "told"]
 
 #: What belongs to nobody's model: ours, Python's and what is installed.
 _HOUSE = Path(__file__).resolve().parents[2]
@@ -34,6 +36,17 @@ def told(error: BaseException, file: Path) -> str:
         return f"{file}: {name}: {error}"
     place, _, source = at.partition(": ")
     return f"{place}: {name}: {error}" + (f"\n  {source}" if source else "")
+
+
+def behind(error: BaseException) -> str | None:
+    """`file:line: source` where the error arose that led to this one, if it was in the user's code."""
+    before = error.__cause__ or error.__context__
+    while before is not None:
+        at = None if isinstance(before, GaltonError) else last_line(before)
+        if at is not None:
+            return at
+        before = before.__cause__ or before.__context__
+    return None
 
 
 def last_line(error: BaseException) -> str | None:

@@ -101,6 +101,8 @@ def check(
 
     wanted = at_least.value.replace("'", "′")
     enough = GRADES.index(certificate.grade) <= GRADES.index(wanted)
-    return Reply(
-        certificate, certificate.to_dict() if as_json else None, 0 if enough else UNVERIFIED
-    )
+    found = certificate.to_dict() if as_json else None
+    if enough:
+        return Reply(certificate, found)
+    why = f"the grade is {certificate.grade}; {at_least.value} was asked for."
+    return Reply(certificate, found, UNVERIFIED, why)

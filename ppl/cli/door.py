@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -18,12 +19,15 @@ from typing import Any
 import typer
 
 from ..errors import GaltonError
-from .blame import last_line
+from .blame import behind
 
 __all__ = ["UNVERIFIED", "WRONG", "Reply", "guarded", "plain"]
 
 #: Exit codes, beside typer's 2 for a wrong command.
 WRONG, UNVERIFIED, INTERRUPTED = 1, 3, 130
+
+#: What separates the columns of a print-out.
+GAP = re.compile(r"(?<=\S) {2,}(?=\S)")
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,13 @@ class Reply:
         text: For people; it is printed as it prints.
         document: For programs; printed as JSON where `--json` asks for it.
         code: The exit code.
+        why: What the exit code means, for the standard error.
     """
 
     text: Any
     document: Mapping[str, Any] | None = None
     code: int = 0
+    why: str = ""
 
 
 def guarded(command: Callable[..., Reply]) -> Callable[..., None]:
@@ -63,7 +69,9 @@ def guarded(command: Callable[..., Reply]) -> Callable[..., None]:
             except (typer.Exit, typer.Abort, typer.BadParameter):
                 raise
             except (Exception, KeyboardInterrupt) as error:
-                raise typer.Exit(_failed(error, bool(options.get("debug")))) from None
+                raise typer.Exit(_failed(error, options)) from None
+        if reply.why:
+            _say("unverified", "yellow", reply.why)
         raise typer.Exit(reply.code)
 
     return called
@@ -88,38 +96,38 @@ def plain(value: Any) -> Any:
 
 
 def _fitted(text: str) -> str:
-    """Text for a terminal: long lines are broken, and go on further to the right."""
+    """Text for a terminal: a long line goes on below the column in which its last part begins."""
     if not sys.stdout.isatty():
         return text
     width = max(shutil.get_terminal_size().columns, 40)
     rows = []
     for row in text.splitlines():
-        indent = " " * (len(row) - len(row.lstrip()) + 4)
-        rows += (
-            [row]
-            if len(row) <= width
-            else textwrap.wrap(
+        if len(row) > width:
+            gaps = [gap.end() for gap in GAP.finditer(row[: width // 2])]
+            indent = " " * (gaps[-1] if gaps else len(row) - len(row.lstrip()) + 4)
+            row = textwrap.fill(
                 row,
                 width,
                 subsequent_indent=indent,
-                drop_whitespace=True,
                 replace_whitespace=False,
                 break_on_hyphens=False,
             )
-        )
+        rows.append(row)
     return "\n".join(rows)
 
 
-def _failed(error: BaseException, debug: bool) -> int:
+def _failed(error: BaseException, options: Mapping[str, Any]) -> int:
     """Say what went wrong; the exit code."""
-    if debug:
+    if options.get("debug"):
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
-        _say("interrupted", "yellow", "what is in a --store is kept, and the same command goes on.")
+        kept = options.get("store")
+        text = "nothing is kept." if kept is None else f"{kept} is kept; the same command goes on."
+        _say("interrupted", "yellow", text)
         return INTERRUPTED
     text = str(error)
     if isinstance(error, GaltonError):
-        at = None if error.__cause__ is None else last_line(error.__cause__)
+        at = behind(error)
         text += f"\n  {at}" if at and at.split(": ", 1)[0] not in text else ""
     elif isinstance(error, OSError):
         text = f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -119,8 +119,10 @@ def infer(
     text = _told(posteriors, rows)
     if folder is not None:
         text += f"\n\n{folder.path}: {', '.join(written)}"
-    unverified = any(p.certificate.grade == "U" for p in posteriors)
-    return Reply(text, found, UNVERIFIED if strict and unverified else 0)
+    if strict and any(p.certificate.grade == "U" for p in posteriors):
+        why = "the grade is U. galton check does more work to raise it; a --method that the plan prefers may have a better one."
+        return Reply(text, found, UNVERIFIED, why)
+    return Reply(text, found)
 
 
 def answer(question: Question) -> tuple[Plan, list[Posterior]]:

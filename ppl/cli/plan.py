@@ -70,4 +70,7 @@ def plan(
         made.report(report, force=force)  # type: ignore[attr-defined]
     able = all(route.verdict is not None for route in made.routes if route.ask)
     text = made if report is None else f"{made}\n\n{report}: the plan as a page"
-    return Reply(text, made.to_dict() if as_json else None, 0 if able else UNVERIFIED)
+    if able:
+        return Reply(text, made.to_dict() if as_json else None)
+    why = "no engine can answer; the plan says what change to the model would open one."
+    return Reply(text, made.to_dict() if as_json else None, UNVERIFIED, why)

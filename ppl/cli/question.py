@@ -112,7 +112,7 @@ class Question:
             )
         typed = assigned(self.given, model.graph, "--given")
         for name in typed:
-            if name in found.places:
+            if name in found.places and typed[name] is not ...:
                 raise QueryError(f"'{name}' is both in {found.places[name]} and in --given.")
         places = {**found.places, **{name: f"--given {name}" for name in typed}}
         return Read([{**row, **typed} for row in found.rows], places, found.many)

@@ -149,9 +149,9 @@ def _run(path: Path) -> ModuleType:
         loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ModelError(told(error, path)) from (
-            error.__cause__ if isinstance(error, GaltonError) else error
-        )
+        if isinstance(error, GaltonError) and path.name in str(error):
+            raise  # it says where
+        raise ModelError(told(error, path)) from error
     return module
 
 
@@ -201,7 +201,7 @@ def _unknown(module: ModuleType, models: dict[str, Any], file: str, name: str) -
     if thing is None:
         return f"{file} has no model '{name}'.{closest(name, models)}"
     hint = " Decorate it with @ppl.model." if inspect.isfunction(thing) else closest(name, models)
-    return f"{file}: '{name}' is a {type(thing).__name__}, not a model.{hint}"
+    return f"{file}: '{name}' is no model, but of type {type(thing).__name__}.{hint}"
 
 
 def _made(factory: Callable[..., Model], name: str, call: str, file: str) -> Model:
