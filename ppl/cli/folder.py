@@ -97,7 +97,7 @@ class Folder:
         _write_json(self.path / "plan.json", plan.to_dict())
         many = len(posteriors) > 1
         rows = [
-            ({"observation": k} if many else {}) | dict(row)
+            ({"observation": k} if many else {}) | _flat(row)
             for k, posterior in enumerate(posteriors)
             for row in posterior.summary().rows  # type: ignore[attr-defined]
         ]
@@ -154,6 +154,13 @@ def _columns(posterior: Posterior, n: int, seed: int) -> dict[str, Any]:
             columns = {title: labels[column] for title, column in columns.items()}
         found |= columns
     return found
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One number's row of a summary, with a column for each of its figures."""
+    found = {key: value for key, value in row.items() if not isinstance(value, Mapping | tuple)}
+    found |= {f"{100 * q:g}%": value for q, value in row.get("quantiles", {}).items()}
+    return found | {f"p({label})": p for label, p in row.get("probs", {}).items()}
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,7 +66,7 @@ def infer(
         typer.Option(
             "--strict",
             rich_help_panel="The output",
-            help="End with exit code 3 if the answer is not verified (grade U).",
+            help="Check an answer of grade U, and end with exit code 3 if it stays U.",
         ),
     ] = False,
     out: Annotated[
@@ -114,13 +115,15 @@ def infer(
     folder = None if out is None else Folder(out, force)
     with nullcontext() if folder is None else folder.opened():
         plan, posteriors = answer(question)
+        if strict:
+            _verify(posteriors, seed)
         found = document(plan, posteriors, rows) if as_json or folder is not None else {}
         written = [] if folder is None else folder.write(plan, posteriors, found, draws)
     text = _told(posteriors, rows)
     if folder is not None:
         text += f"\n\n{folder.path}: {', '.join(written)}"
     if strict and any(p.certificate.grade == "U" for p in posteriors):
-        why = "the grade is U. galton check does more work to raise it; a --method that the plan prefers may have a better one."
+        why = "the answer was checked, and its grade is still U."
         return Reply(text, found, UNVERIFIED, why)
     return Reply(text, found)
 
@@ -141,15 +144,19 @@ def answer(question: Question) -> tuple[Plan, list[Posterior]]:
         return plan, list(plan.posteriors(rows))
 
 
+def _verify(posteriors: list[Posterior], seed: int) -> None:
+    """Do more work on the answers that nothing vouches for."""
+    for posterior in posteriors:
+        if posterior.certificate.grade == "U":
+            posterior.check(seed=seed, progress=sys.stderr.isatty())  # type: ignore[attr-defined]
+
+
 def document(plan: Plan, posteriors: list[Posterior], many: bool) -> dict[str, Any]:
     """What `--json` prints: the question, and one answer or a list of them."""
     answers = [
         {
-            "method": posterior.method,
             "posterior": posterior.summary().to_dict(),  # type: ignore[attr-defined]
-            "log_evidence": getattr(posterior, "log_evidence", None),
             "certificate": posterior.certificate.to_dict(),  # type: ignore[attr-defined]
-            "notes": list(posterior.notes),
         }
         for posterior in posteriors
     ]
