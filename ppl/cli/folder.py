@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import os
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BackendError, StoreError
+from ..errors import GaltonError, StoreError
 from .door import plain
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class Folder:
             document: What `--json` prints.
             draws: How many draws are kept.
         """
+        os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, no window is opened
         for name in self._stale:  # what is not written again would belong to another answer
             (self.path / name).unlink()
         _write_json(self.path / "summary.json", document)
@@ -102,24 +105,21 @@ class Folder:
             for row in posterior.summary().rows  # type: ignore[attr-defined]
         ]
         _write_csv(self.path / "summary.csv", rows)
-        written = ["summary.json", "summary.csv", "plan.json"]
-        written += self._pictures(plan, posteriors[0] if not many else None)
-        written.append(self._draws(posteriors, draws))
+        written = ["summary.json", "summary.csv", "plan.json", self._draws(posteriors, draws)]
+        pages: dict[str, Callable[[Path], Any]] = {"dag.svg": lambda path: plan.draw().save(path)}
         if not many:
-            posteriors[0].report(self.path / "report.html")  # type: ignore[attr-defined]
-            written.append("report.html")
+            pages["marginals.png"] = lambda path: posteriors[0].plot(path=str(path))
+            if hasattr(posteriors[0], "report"):
+                pages["report.html"] = posteriors[0].report
+        for name, write in pages.items():
+            # The numbers are safe by now; a picture that cannot be drawn here is no reason to fail.
+            try:
+                write(self.path / name)
+            except GaltonError as error:
+                warnings.warn(f"there is no {name}: {error}", stacklevel=2)
+            else:
+                written.append(name)
         return written
-
-    def _pictures(self, plan: Plan, posterior: Posterior | None) -> Iterator[str]:
-        """The DAG, if something can draw it, and the marginals of one answer."""
-        try:
-            plan.draw().save(self.path / "dag.svg")
-            yield "dag.svg"
-        except BackendError:
-            pass  # nothing renders graphs here
-        if posterior is not None:
-            posterior.plot(path=str(self.path / "marginals.png"))
-            yield "marginals.png"
 
     def _draws(self, posteriors: Sequence[Posterior], n: int) -> str:
         """Joint draws: a row each, a column for each number, labels as labels."""

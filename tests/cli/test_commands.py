@@ -125,7 +125,6 @@ def test_json_is_alone_on_the_standard_output(galton):
 
 
 @summaries
-@reports
 def test_out_is_a_folder_of_files_that_other_programs_read(galton, folder):
     """Summary, draws with labels, pictures, plan, report."""
     words = ("infer", "garden.py", "-g", "wet=1", "--of", "weather", "--out", "answer")
@@ -143,7 +142,31 @@ def test_out_is_a_folder_of_files_that_other_programs_read(galton, folder):
     assert set(draws) == {"dry", "rain"}
     assert numpy.mean([d == "rain" for d in draws]) == pytest.approx(0.18 / 0.26, abs=0.03)
     assert (out / "marginals.png").read_bytes()[:4] == b"\x89PNG"
-    assert "<html" in (out / "report.html").read_text()
+    assert done.stdout.splitlines()[-1].startswith("answer: summary.json, summary.csv, plan.json")
+    assert galton(*words).exit_code == 1
+    assert galton(*words, "--force", "--json").exit_code == 0
+
+
+@summaries
+@reports
+def test_out_has_a_report(galton, folder):
+    """One page."""
+    assert galton("infer", "garden.py", "-g", "wet=1", "--out", "answer").exit_code == 0
+    assert "<html" in (folder / "answer" / "report.html").read_text()
+
+
+@summaries
+def test_many_answers_are_written_as_tables_with_a_column_for_the_observation(galton, folder):
+    """Draws and summaries of all of them, in the order of the rows."""
+    (folder / "a.csv").write_text("wet\n1\n0\n")
+    words = ("infer", "garden.py", "--data", "a.csv", "--rows", "--of", "weather", "--json")
+    done = galton(*words, "--out", "answer", "--draws", 50)
+
+    assert len(json.loads(done.stdout)["answers"]) == 2
+    with (folder / "answer" / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["observation"] for row in rows] == ["0", "1"]
+    assert [float(row["p(rain)"]) for row in rows] == pytest.approx([0.18 / 0.26, 0.02 / 0.74])
 
 
 def test_nothing_is_overwritten_without_force(galton, folder):
