@@ -14,16 +14,19 @@ if TYPE_CHECKING:
 __all__ = ["assigned", "names", "sizes", "value_of"]
 
 
-def assigned(texts: Iterable[str] | None, graph: Graph, option: str) -> dict[str, Any]:
-    """Values by node; a bare name stands for `...`.
+def assigned(
+    texts: Iterable[str] | None, graph: Graph, option: str, bare: bool = False
+) -> dict[str, Any]:
+    """Values by node.
 
     Args:
         texts: `node=value` each.
         graph: Its nodes know their labels.
         option: What to call the option in errors.
+        bare: Whether names may stand without a value, which is then `...`.
 
     Raises:
-        typer.BadParameter: If a node is named twice, or not at all.
+        typer.BadParameter: If a node is named twice or not at all, or has no value.
     """
     found: dict[str, Any] = {}
     for text in texts or ():
@@ -34,6 +37,10 @@ def assigned(texts: Iterable[str] | None, graph: Graph, option: str) -> dict[str
         for each in [name] if equals else names([name]):
             if each in found:
                 raise typer.BadParameter(f"'{each}' is there twice.", param_hint=option)
+            if not equals and not bare:
+                raise typer.BadParameter(
+                    f"'{each}' has no value; write {option} {each}=1.", param_hint=option
+                )
             found[each] = value_of(value, graph.nodes.get(each)) if equals else ...
     return found
 

@@ -93,7 +93,7 @@ def _json(text: str, file: str, rows: bool) -> Read:
         raise FormatError(f"{file}: the lists are nested too deeply.") from None
     kind = dict if not rows else list
     if not isinstance(whole, kind):
-        hint = " Many observations need --rows." if isinstance(whole, list) else ""
+        hint = " Many observations are for galton infer --rows." if isinstance(whole, list) else ""
         wanted = "a list of objects" if rows else 'an object from node to value, {"x": 22}'
         raise FormatError(f"{file}:1:1: this should be {wanted}.{hint}")
     places: dict[str, str] = {}

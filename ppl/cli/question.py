@@ -66,12 +66,8 @@ class Question:
         from ..compiler import compile
 
         model = model_after(self.target, self.do)
-        known = self._known(model)
-        bare = [name for name, value in known.rows[0].items() if value is ...]
-        if bare and not open_:
-            raise typer.BadParameter(
-                f"'{bare[0]}' has no value; write --given {bare[0]}=1.", param_hint="--given"
-            )
+        known = self._known(model, open_)
+        bare = any(value is ... for value in known.rows[0].values())
         options: dict[str, Any] = {
             "method": _method(self.method),
             "budget": budget_of(*self.budget),
@@ -103,14 +99,14 @@ class Question:
         data = read_data(graph, values, sizes=options["sizes"])
         return compile(model, observed, of, **{**options, "sizes": dict(data.sizes)}, inputs=inputs)
 
-    def _known(self, model: Model) -> Read:
+    def _known(self, model: Model, bare: bool) -> Read:
         """What the file and the options say together."""
         found = Read([{}]) if self.data is None else read(self.data, model.graph, self.rows)
         if self.rows and self.data is None:
             raise typer.BadParameter(
                 "many observations come from a file: --data.", param_hint="--rows"
             )
-        typed = assigned(self.given, model.graph, "--given")
+        typed = assigned(self.given, model.graph, "--given", bare)
         for name in typed:
             if name in found.places and typed[name] is not ...:
                 raise QueryError(f"'{name}' is both in {found.places[name]} and in --given.")
@@ -126,9 +122,6 @@ def model_after(target: str, do: Sequence[str] | None) -> Model:
     """
     model = model_of(target)
     wanted = assigned(do, model.graph, "--do")
-    for name, value in wanted.items():
-        if value is ...:
-            raise typer.BadParameter(f"write --do {name}=1.", param_hint="--do")
     if not wanted:
         return model
     with located({name: f"--do {name}" for name in wanted}):

@@ -111,9 +111,7 @@ def simulate(
 
 def _refuse_observations(inputs: dict[str, Any], graph: Any) -> None:
     """Simulating conditions on nothing: what is given must be inputs."""
-    for name, value in inputs.items():
-        if value is ...:
-            raise typer.BadParameter(f"'{name}' has no value.", param_hint="--given")
+    for name in inputs:
         if name in graph.nodes and not graph[name].is_input:
             raise typer.BadParameter(
                 f"'{name}' is no input. To set it, say --do {name}=…; to condition on it, galton infer.",
