@@ -15,7 +15,7 @@ from ..errors import StoreError
 if TYPE_CHECKING:
     from .simulate import Simulations
 
-__all__ = ["to_numpy", "to_parquet"]
+__all__ = ["columns_of", "to_numpy", "to_parquet"]
 
 
 def to_numpy(draws: Simulations, folder: str | os.PathLike[str]) -> None:
@@ -57,14 +57,14 @@ def _tables(draws: Simulations) -> Iterator[dict[str, numpy.ndarray]]:
         columns: dict[str, numpy.ndarray] = {}
         n = 0
         for name, value in values.items():
-            columns |= _columns(name, value)
+            columns |= columns_of(name, value)
             n = len(value)
         columns["status"] = draws.status[done : done + n].numpy()
         done += n
         yield columns
 
 
-def _columns(name: str, value: Tensor) -> dict[str, numpy.ndarray]:
+def columns_of(name: str, value: Tensor) -> dict[str, numpy.ndarray]:
     """The numbers of one node, each a column."""
     if value.dim() == 1:
         return {name: value.numpy()}

@@ -10,7 +10,9 @@ from ..errors import ModelError
 from ..graph.closure import place
 from .model import Model
 
-__all__ = ["model"]
+__all__ = ["is_factory", "model"]
+
+MARK = "__galton_factory__"
 
 
 def model(factory: Callable[..., Any]) -> Callable[..., Model]:
@@ -49,4 +51,10 @@ def model(factory: Callable[..., Any]) -> Callable[..., Model]:
             )
         return result
 
+    vars(make)[MARK] = True
     return make
+
+
+def is_factory(thing: Any) -> bool:
+    """Whether something was decorated with `model`."""
+    return callable(thing) and MARK in getattr(thing, "__dict__", {})

@@ -246,6 +246,8 @@ def _read(node: Node, value: Any, nan: str, lead: int) -> tuple[Tensor, Tensor]:
             raise QueryError(
                 f"'{node.name}': the rows of the value have different lengths."
             ) from error
+        if array.dtype.kind in "US" and not isinstance(value, numpy.ndarray):
+            array = numpy.asarray(value, dtype=object)  # numbers among labels stay numbers
         if array.dtype.kind in "OUS":
             array, holes = _objects(node, array)
             there = ~torch.as_tensor(holes) if there is None else there & ~torch.as_tensor(holes)
