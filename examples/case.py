@@ -139,8 +139,9 @@ def digits(text: str, units: float = 0.5) -> Reference:
     """A number as it was printed, right to half a unit of its last digit unless said.
 
     Example:
-        >>> digits("0.284172")
-        Reference(value=0.284172, slack=5.0001e-07, share=0.0, sd=None, bound=False)
+        >>> known = digits("0.28")
+        >>> known.value, round(known.slack, 6)
+        (0.28, 0.005)
     """
     places = len(text.partition(".")[2])
     # A little more than half a unit: the halves themselves are no binary numbers.

@@ -66,9 +66,9 @@ def test_every_case_has_a_page_and_a_name_of_its_own():
         assert callable(module.main)
 
 
-def coin(p: float | tuple = 0.5, route: str = "exact", **references: Reference) -> Case:
+def coin(answer=0.5, /, route: str = "exact", **references: Reference) -> Case:
     """A case that answers what it is told."""
-    return Case("coin", "", "", "", lambda: Found({"p": p}, route, "A"), references, "exact")
+    return Case("coin", "", "", "", lambda: Found({"p": answer}, route, "A"), references, "exact")
 
 
 @pytest.mark.parametrize(
