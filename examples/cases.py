@@ -69,7 +69,7 @@ def several(
     """What several posteriors answered together: all their routes, and the worst of their grades."""
     found = list(posteriors)
     routes = dict.fromkeys(posterior.method for posterior in found)
-    grade = max((p.certificate.grade for p in found), key=["A", "A′", "B", "C", "D", "U"].index)
+    grade = max((p.certificate.grade for p in found), key=GRADES.index)
     return Found(values, ", ".join(routes), grade)
 
 
@@ -462,8 +462,8 @@ CASES: tuple[Case, ...] = (
         "flu_1978",
         "BMJ 1978",
         stochastic_flu,
-        # 4,000 simulations of fourteen numbers that fit the model badly: a net is right to a true sd, and not to a tenth.
-        {f"{name} off, in sds": at_most(1.0) for name in CHAIN}
+        # Fourteen numbers that the model fits badly, and 4,000 simulations: an answer within two true sds, up to twice as wide.
+        {f"{name} off, in sds": at_most(2.0) for name in CHAIN}
         | {f"width of {name}": Reference(1.35, slack=0.65) for name in CHAIN},
         "apt",
         slow=True,
