@@ -1,17 +1,5 @@
-"""Published networks that the tests use; each file's source is named in `tests/data/README.md`."""
+"""Published networks that the tests use: those of the examples."""
 
-from __future__ import annotations
+from examples.networks import DATA, network
 
-import warnings
-from pathlib import Path
-
-import ppl
-
-DATA = Path(__file__).resolve().parent / "data"
-
-
-def network(name: str) -> ppl.Model:
-    """A network of `tests/data`; that some published rows are rounded is known."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return ppl.read(DATA / f"{name}.bif")
+__all__ = ["DATA", "network"]

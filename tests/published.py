@@ -1,34 +1,27 @@
 """Models of applied statistics with their data: what the density engines must do, and what the benchmarks time.
 
-Every function returns a model and what was seen. Reference numbers stand beside the tests that use them.
+Every function returns a model and what was seen; those that `examples` tells are taken from there. Reference numbers stand beside the tests that use them.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy
-import torch
 
 import ppl
+from examples import eight_schools, hidden_markov, moving_average
 from ppl.distributions import (
     Bernoulli,
     Beta,
     Binomial,
-    Categorical,
     Censored,
-    Dirichlet,
     Exponential,
     Gamma,
-    HalfCauchy,
     Integers,
     LogNormal,
-    MultivariateNormal,
     Normal,
     Poisson,
-    Uniform,
 )
 
 Case = tuple[ppl.Model, dict[str, Any]]
@@ -43,61 +36,14 @@ RELAPSES = [6, 6, 6, 7, 10, 13, 16, 22, 23]
 CUT_OFF = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
 
 
-@ppl.model
-def eight_schools(model):
-    """C10: coaching effects in eight schools (Rubin, 1981), as posteriordb has it."""
-    school = model.plate("school", 8)
-    model.input("error", plate=school)
-
-    @model.theta
-    def mu():
-        return Normal(0, 5)
-
-    @model.theta
-    def tau():
-        return HalfCauchy(5)
-
-    @model.latent(plate=school)
-    def effect(mu, tau):
-        return Normal(mu, tau)
-
-    @model.observed(plate=school)
-    def y(effect, error):
-        return Normal(effect, error)
-
-
 def schools() -> Case:
     """C10 with its data."""
-    seen = {"y": [28, 8, -3, 7, -1, 1, 18, 12], "error": [15, 10, 16, 11, 9, 11, 10, 18]}
-    return eight_schools(), seen
-
-
-@ppl.model
-def hidden_chain(model, steps, k=2):
-    """C8: a hidden Markov model with unit variance, as posteriordb's `hmm_example` has it."""
-    step, row = model.plate("step", steps, ordered=True), model.plate("row", k)
-
-    @model.theta(plate=row)
-    def transition():
-        return Dirichlet([1.0] * k)
-
-    @model.theta(plate=row)
-    def level(row):
-        return Normal(3 + 7 * row, 1)
-
-    @model.latent(plate=step, start=lambda: Categorical([1 / k] * k))
-    def state(previous, transition):
-        return Categorical(transition[previous])
-
-    @model.observed(plate=step)
-    def y(state, level):
-        return Normal(level[state], 1)
+    return eight_schools.eight_schools(), eight_schools.SEEN
 
 
 def hmm() -> Case:
     """C8 with its data."""
-    data = json.loads((Path(__file__).parent / "data" / "hmm_example.json").read_text())
-    return hidden_chain(data["N"]), {"y": data["y"]}
+    return hidden_markov.hidden_chain(), {"y": hidden_markov.Y}
 
 
 @ppl.model
@@ -161,35 +107,9 @@ def regression(rows: int = 500, covariates: int = 20) -> Case:
     return logistic(rows, covariates), {"y": y.astype(int), "x": x}
 
 
-@ppl.model
-def moving_average(model, n):
-    """C14: MA(2), uniform on the triangle where it can be inverted."""
-
-    @model.theta
-    def height():
-        return Beta(2, 1)
-
-    @model.deterministic
-    def second(height):
-        # The triangle is as wide as 2 (1 + second).
-        return 2 * height - 1
-
-    @model.theta
-    def first(second):
-        return Uniform(-(1 + second), 1 + second)
-
-    @model.observed
-    def x(first, second):
-        lag = (torch.arange(n)[:, None] - torch.arange(n)).abs()
-        zero, one = 1 + first**2 + second**2, first * (1 + second)
-        covariance = torch.where(lag == 0, zero, torch.where(lag == 1, one, second * (lag == 2)))
-        return MultivariateNormal(torch.zeros(n), covariance)
-
-
 def ma2() -> Case:
     """C14 with the data of ELFI's tutorial."""
-    w = numpy.random.RandomState(20170530).randn(1, 102)
-    return moving_average(100), {"x": (w[:, 2:] + 0.6 * w[:, 1:-1] + 0.2 * w[:, :-2])[0]}
+    return moving_average.moving_average(), moving_average.SEEN
 
 
 @ppl.model

@@ -12,7 +12,7 @@ PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     """In a folder of its own, beside the data that it reads."""
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     text = page.read_text().replace("```", "")

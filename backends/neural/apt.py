@@ -73,7 +73,12 @@ def judge(query: Query, budget: Budget) -> Verdict:
                 "method='npe' or 'snl' takes them.",
             )
         if query.partial:
-            return cannot("apt", 8, f"{', '.join(sorted(query.partial))} has missing cells")
+            return cannot(
+                "apt",
+                8,
+                f"cells are missing of {', '.join(sorted(query.partial))}",
+                "method='npe' is trained with the gaps.",
+            )
     atoms = query.options.get("atoms", ATOMS)
     if isinstance(atoms, bool) or not isinstance(atoms, int) or not 2 <= atoms <= 10_000:
         raise QueryError(f"apt: atoms={atoms!r}: a whole number from 2 on.")

@@ -49,13 +49,15 @@ DRAWS, ALTOGETHER, LEAST = 10_000, 1_000_000, 1_000
 def judge(query: Query, budget: Budget) -> Verdict:
     """Fits where something is opaque, and rows above do not."""
     found = posed("npe", query, budget)
-    if found.able and found.fits and dear(query, budget):
-        return replace(
-            found,
-            fits=False,
-            reason=f"{found.reason}; but for one observation and fewer than {DEAR:,} simulations rounds (apt) use them better",
-        )
-    return found
+    if not (found.able and found.fits and dear(query, budget)):
+        return found
+    from .apt import judge as judge_rounds  # it takes its net from here
+
+    rounds = judge_rounds(replace(query, options={}), budget)
+    reason = f"{found.reason}; but for one observation and fewer than {DEAR:,} simulations rounds (apt) use them better"
+    if not rounds.able:
+        reason = f"{reason}, if they could: {rounds.reason}"
+    return replace(found, fits=not rounds.able, reason=reason)
 
 
 def posed(method: str, query: Query, budget: Budget) -> Verdict:

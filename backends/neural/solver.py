@@ -89,7 +89,7 @@ def factored(method: str, query: Query) -> Factorisation | Verdict:
             return cannot(
                 method,
                 row,
-                f"{', '.join(gaps)} has missing cells, and its density is learned for complete data",
+                f"cells are missing of {', '.join(gaps)}, and densities are learned for complete data",
                 "method='npe' is trained with the gaps.",
             )
     return found

@@ -77,7 +77,11 @@ def compile(
     graph: Graph = model.graph
     if not len(graph):
         raise QueryError(f"{graph.name} has no nodes; declare some first.")
-    budget = budget or Budget()
+    budget = Budget() if budget is None else budget
+    if not isinstance(budget, Budget):
+        raise QueryError(
+            f"budget={budget!r}: a budget says of what: ppl.Budget(simulations=...), ppl.Budget(seconds=...)."
+        )
     _forced(method)  # a wrong option is refused before anything is read
     observation, names, data = _read(graph, given, inputs, sizes, nan)
     partial = frozenset(n for n in data.observed if data.missing(n)) | data.soft

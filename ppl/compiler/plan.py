@@ -431,10 +431,11 @@ class Plan:
         rows = [
             f"No engine answers for {', '.join(route.ask)} given {', '.join(self.query.given) or 'nothing'}:"
         ]
-        rows += [
-            f"  {v.method}: {v.reason}." + (f" {v.remedy}" if v.remedy else "")
-            for v in route.verdicts
-        ]
+        said: dict[str, list[str]] = {}
+        for v in route.verdicts:
+            text = f"{v.reason.rstrip('.')}." + (f" {v.remedy}" if v.remedy else "")
+            said.setdefault(text, []).append(v.method)
+        rows += [f"  {', '.join(methods)}: {text}" for text, methods in said.items()]
         return "\n".join(rows)
 
     # -- looking ---------------------------------------------------------------------------------

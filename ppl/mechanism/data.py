@@ -289,10 +289,11 @@ def _objects(node: Node, array: numpy.ndarray) -> tuple[numpy.ndarray, numpy.nda
             flat.append(0)
         elif isinstance(item, str):
             if item not in labels:
-                known = (
-                    f"{closest(item, labels)}" if labels else " It was declared without states=."
-                )
-                raise QueryError(f"'{node.name}' has no state '{item}'.{known}")
+                if not labels:
+                    raise QueryError(
+                        f"'{node.name}' takes numbers; it was observed as '{item}'. Labels are declared with states=."
+                    )
+                raise QueryError(f"'{node.name}' has no state '{item}'.{closest(item, labels)}")
             flat.append(labels[item])
         elif isinstance(item, Tensor | numpy.ndarray):
             raise QueryError(f"'{node.name}': the rows of the value have different lengths.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from textwrap import shorten
 
 import numpy
 import torch
@@ -58,7 +59,7 @@ def distinct_rows(columns: Tensor) -> tuple[Tensor, Tensor]:
 
 def first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__
+    return shorten(lines[0], 160, placeholder=" …") if lines else type(error).__name__
 
 
 def short(value) -> str:

@@ -8,73 +8,9 @@ import torch
 
 import ppl
 from examples import galton_board, sprinkler
-from ppl.distributions import Bernoulli, Categorical, Normal
-
-
-def burglary() -> ppl.Model:
-    """Pearl's burglary with the tables of Russell and Norvig."""
-    model = ppl.Model("burglary")
-
-    @model.latent
-    def burglary():
-        return Bernoulli(0.001)
-
-    @model.latent
-    def earthquake():
-        return Bernoulli(0.002)
-
-    @model.latent
-    def alarm(burglary, earthquake):
-        return Bernoulli([[0.001, 0.29], [0.94, 0.95]][burglary][earthquake])
-
-    @model.observed
-    def john(alarm):
-        return Bernoulli([0.05, 0.90][alarm])
-
-    @model.observed
-    def mary(alarm):
-        return Bernoulli([0.01, 0.70][alarm])
-
-    return model
-
-
-def asia() -> ppl.Model:
-    """Lauritzen and Spiegelhalter's chest clinic (1988)."""
-    model = ppl.Model("asia")
-
-    @model.latent
-    def asia():
-        return Bernoulli(0.01)
-
-    @model.latent
-    def smoke():
-        return Bernoulli(0.5)
-
-    @model.latent
-    def tuberculosis(asia):
-        return Bernoulli([0.01, 0.05][asia])
-
-    @model.latent
-    def lung(smoke):
-        return Bernoulli([0.01, 0.1][smoke])
-
-    @model.latent
-    def bronchitis(smoke):
-        return Bernoulli([0.3, 0.6][smoke])
-
-    @model.deterministic
-    def either(tuberculosis, lung):
-        return max(tuberculosis, lung)
-
-    @model.observed
-    def xray(either):
-        return Bernoulli([0.05, 0.98][either])
-
-    @model.observed
-    def dyspnoea(either, bronchitis):
-        return Bernoulli([[0.1, 0.8], [0.7, 0.9]][either][bronchitis])
-
-    return model
+from examples.asia import clinic
+from examples.burglary import house
+from ppl.distributions import Categorical, Normal
 
 
 def one(model, seen, node) -> float:
@@ -84,7 +20,7 @@ def one(model, seen, node) -> float:
 
 def test_burglary():
     """C2, to the digits that are published."""
-    model = burglary()
+    model = house
     assert one(model, {"john": 1, "mary": 1}, "burglary") == pytest.approx(0.284172, abs=1e-6)
     assert one(model, {"john": 1}, "burglary") == pytest.approx(0.016284, abs=1e-6)
     assert one(model, {"john": 1, "mary": 1}, "earthquake") == pytest.approx(0.176067, abs=1e-6)
@@ -101,7 +37,7 @@ def test_sprinkler():
 
 def test_asia():
     """C4: priors, and two patients."""
-    model = asia()
+    model = clinic
     priors = {
         n: one(model, {}, n)
         for n in ("tuberculosis", "lung", "bronchitis", "either", "xray", "dyspnoea")

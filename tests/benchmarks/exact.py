@@ -2,7 +2,7 @@
 
 Every peer that is installed (`pip install -c constraints.txt -e ".[bench]"`) runs in the same process, on one thread, on the same tables: peers are
 built through their APIs from the doubles that we read. Figures are medians over evidence vectors that are drawn from the network itself: values
-for a fifth of its nodes. Networks: those of `tests/data`, those in the folders given, and those that pgmpy ships.
+for a fifth of its nodes. Networks: those of `examples/data`, those in the folders given, and those that pgmpy ships.
 """
 
 from __future__ import annotations

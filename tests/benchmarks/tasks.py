@@ -19,7 +19,8 @@ import numpy
 import torch
 
 import ppl
-from ppl.distributions import Bernoulli, MultivariateNormal, Normal, Uniform
+from examples import benchmark_tasks as examples
+from ppl.distributions import Bernoulli, MultivariateNormal
 
 warnings.simplefilter("ignore")
 
@@ -40,21 +41,14 @@ def table(path: Path) -> numpy.ndarray:
     return numpy.loadtxt(path, delimiter=",", skiprows=1)  # it opens what is compressed
 
 
-def gaussian_linear(files: Path, one: Path) -> tuple[ppl.Model, dict]:
-    """Ten means with a Gaussian prior and one observation each."""
-    model = ppl.Model("gaussian_linear")
-    model.theta(lambda: Normal(torch.zeros(10), 0.1**0.5), name="theta")
-    model.observed(lambda theta: Normal(theta, 0.1**0.5), name="x")
-    return model, {"x": table(one / "observation.csv")}
+def told(name: str) -> Callable[[Path, Path], tuple[ppl.Model, dict]]:
+    """A task that the examples tell with its density."""
 
+    def one(files: Path, one: Path) -> tuple[ppl.Model, dict]:
+        x = table(one / "observation.csv")
+        return examples.TASKS[name](), {"x": x.reshape(4, 2) if name == "slcp" else x}
 
-def gaussian_mixture(files: Path, one: Path) -> tuple[ppl.Model, dict]:
-    """A mean under two noise levels, of which one is a tenth of the other."""
-    model = ppl.Model("gaussian_mixture")
-    model.theta(lambda: Uniform(-10 * torch.ones(2), 10), name="theta")
-    model.latent(lambda: Bernoulli(0.5), name="narrow")
-    model.observed(lambda theta, narrow: Normal(theta, 0.1 if narrow else 1.0), name="x")
-    return model, {"x": table(one / "observation.csv")}
+    return one
 
 
 def bernoulli_glm(files: Path, one: Path) -> tuple[ppl.Model, dict]:
@@ -75,30 +69,11 @@ def bernoulli_glm(files: Path, one: Path) -> tuple[ppl.Model, dict]:
     return model, {"y": table(one / "observation_raw.csv").astype(int), "row": design}
 
 
-def slcp(files: Path, one: Path) -> tuple[ppl.Model, dict]:
-    """Four points of a Gaussian in the plane whose scales enter squared: four modes."""
-    model = ppl.Model("slcp")
-    point = model.plate("point", 4)
-
-    @model.theta
-    def theta():
-        return Uniform(-3 * torch.ones(5), 3)
-
-    @model.observed(plate=point)
-    def x(theta):
-        one, two = theta[2] ** 2, theta[3] ** 2
-        both = torch.tanh(theta[4]) * one * two
-        rows = [torch.stack([one**2 + 1e-6, both]), torch.stack([both, two**2 + 1e-6])]
-        return MultivariateNormal(theta[:2], torch.stack(rows))
-
-    return model, {"x": table(one / "observation.csv").reshape(4, 2)}
-
-
 TASKS: dict[str, Callable] = {
-    "gaussian_linear": gaussian_linear,
-    "gaussian_mixture": gaussian_mixture,
+    "gaussian_linear": told("gaussian_linear"),
+    "gaussian_mixture": told("gaussian_mixture"),
     "bernoulli_glm": bernoulli_glm,
-    "slcp": slcp,
+    "slcp": told("slcp"),
 }
 
 

@@ -193,6 +193,18 @@ def test_routes_follow_the_decision_table():
     assert ppl.compile(wide, {"x": [0.0] * 30}, budget=few).routes[0].method == "apt"
 
 
+def test_few_simulations_and_a_gap_are_answered_by_the_posterior_net():
+    """Rounds do not take gaps; that they would use few simulations better is no reason for having no answer."""
+    model = ppl.Model("weeks")
+    week = model.plate("week", 12, ordered=True)
+    model.theta(lambda: Normal(0, 1), name="theta")
+    model.latent(lambda theta, rng: theta + rng.normal(size=12).cumsum(), name="walk", over=week)
+    model.observed(lambda walk, rng: walk + rng.normal(), name="x", plate=week)
+    plan = ppl.compile(model, {"x": [0.0] * 11 + [None]}, budget=ppl.Budget(simulations=1_000))
+    assert plan.routes[0].method == "npe"
+    assert "if they could: cells are missing of x" in plan.routes[0].verdict.reason
+
+
 def line(points: int = 6) -> ppl.Model:
     """A slope, seen at places within a declared range."""
     model = ppl.Model("line")
