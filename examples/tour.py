@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ppl
 from examples import flu_1978, galton_board, sprinkler
-from ppl.posterior.plotting import plot
+from ppl.pictures import plot
 
 
 def main(folder: str = "tour") -> None:
@@ -27,7 +27,7 @@ def main(folder: str = "tour") -> None:
     heading("Influenza, 1978")
     epidemic = flu_1978.main()
     pictures(out)
-    plot(slopes, str(out / "galton_board_posteriors.png"))
+    plot(slopes, path=out / "galton_board_posteriors.png")
     epidemic.plot(str(out / "flu_1978_posterior.png"))
     print(f"\npictures in {out}/: {', '.join(sorted(p.name for p in out.iterdir()))}")
     print(f"{time.monotonic() - begun:.0f} s")

@@ -14,8 +14,11 @@ ALLOWED = {
     "ppl/graph": {"errors", "html"},
     "ppl/mechanism": {"errors", "graph", "distributions"},
     "ppl/campaign": {"errors", "files", "graph", "mechanism"},
-    # `Posterior.check` is a door.
-    "ppl/posterior": {"errors", "files", "html", "graph", "mechanism", "versions", "checks"},
+    # `Posterior.check` and `.plot` are doors.
+    "ppl/posterior": {
+        *("errors", "files", "html", "graph", "mechanism", "versions", "checks", "pictures"),
+    },
+    "ppl/pictures": {"errors", "posterior"},
     # A query says where simulations are run.
     "ppl/compiler": {
         *("errors", "files", "html", "graph", "mechanism", "posterior", "campaign", "versions"),

@@ -193,6 +193,7 @@ class SmcSolver:
         proposals: list[_Proposal] = []
         notes: list[str] = []
         why, generation, accepted = "", 0, 1.0
+        tolerances, shares = [], []
         while not why:
             wanted = int(min(max(HITS * size / max(accepted, 1e-3), size), LARGEST * size))
             wanted = min(wanted, simulations - simulate.done)
@@ -213,6 +214,8 @@ class SmcSolver:
             if effective(active.weights) < THIN * size and size < GROWTH * self._population:
                 size = min(2 * size, GROWTH * self._population)
             now = float(distances.max())
+            tolerances.append(now)
+            shares.append(accepted)
             if self._tolerance is not None and now <= self._tolerance:
                 why = "the tolerance was reached"
             elif now == 0:
@@ -233,7 +236,7 @@ class SmcSolver:
             notes.append(
                 f"{active.cells.shape[1]} numbers were summarised as {len(comparison.target)} predicted parameters ({comparison.kind})"
             )
-        return answer(
+        found = answer(
             self.query,
             comparison,
             {n: active.values[n] for n in self.query.ask},
@@ -245,6 +248,8 @@ class SmcSolver:
             "sequential ABC with a tolerance; the width that it adds is not verified",
             target=comparison.explaining(comparison.seen.cells[None])[0],
         )
+        found.history = {"tolerance": tolerances, "acceptance": shares}
+        return found
 
     def _prior_draws(self, found: Simulated, simulate: Simulator) -> _Pool:
         u = self.moves.coordinates.join(found.values)

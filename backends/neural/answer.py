@@ -43,7 +43,7 @@ class FlowAnswer(Answer):
         notes: tuple[str, ...],
     ):
         self.names, self.notes = solver.query.ask, notes
-        self._solver, self._embedded = solver, embedded
+        self._solver, self._embedded, self.history = solver, embedded, solver.history
         self._values, self._present, self._count = dict(values), dict(present), draws
         self.certificate = Certificate(
             "U", "a neural posterior; not calibrated yet", dict(solver.facts)

@@ -27,7 +27,7 @@ from .posterior_net import PosteriorNet, Scheme
 from .rounds import OneObservation, after_first, rounds, sequential, too_early
 from .simulations import Simulations, simulate
 from .structure import structure
-from .train import Settings, Trained, train
+from .train import Settings, Trained, history, train
 from .validity import Validity
 from .verdicts import cannot
 
@@ -186,7 +186,9 @@ def _rounds(query: Query, budget: Budget) -> NPESolver:
     )
     notes += ("trained in rounds for this observation: not amortised",)
     facts = {**facts_of_training(simulations, trained), "rounds": len(sizes)}
-    return NPESolver(query, budget, "apt", scheme, nets, {}, facts, notes)  # type: ignore[arg-type]
+    solver = NPESolver(query, budget, "apt", scheme, nets, {}, facts, notes)  # type: ignore[arg-type]
+    solver.history = history(trained)
+    return solver
 
 
 def _trained(

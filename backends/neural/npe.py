@@ -31,7 +31,7 @@ from .packing import loaded, packed, unpacked
 from .posterior_net import PosteriorNet, Scheme
 from .simulations import SIMULATIONS, Simulations, simulate
 from .structure import structure
-from .train import Settings, Trained, train
+from .train import Settings, Trained, history, train
 from .validity import Validity
 from .variables import Unsuitable
 from .verdicts import DEAR, EXPLICIT, FORCED, cannot, dear, far, opaque
@@ -117,6 +117,8 @@ class NPESolver:
         #: What it was trained on, while it is in memory, and how often more was added.
         self.simulations: Simulations | None = None
         self.turns = 0
+        #: Losses of the nets by epoch, if they were trained in this process.
+        self.history: Mapping[str, tuple[float, ...]] = {}
         self.query, self.method, self.scheme, self.nets = query, method, scheme, list(nets)
         self.blank, self.facts, self.notes = dict(blank), facts, notes
 
@@ -201,7 +203,7 @@ class NPESolver:
         facts = facts_of_training(simulations, every)
         notes += cut(every, budget)
         solver = cls(query, budget, method, scheme, nets, blank, facts, notes)
-        solver.simulations = simulations
+        solver.simulations, solver.history = simulations, history(every)
         return solver
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -23,6 +23,7 @@ from .options import Options, read
 from .packing import packed, unpacked
 from .simulations import SIMULATIONS, Simulations, simulate
 from .surrogate import ISLANDS, PARTICLES, SurrogateAnswer
+from .train import history
 from .validity import Validity
 from .verdicts import EXPLICIT, FORCED, cannot, far, opaque
 
@@ -166,6 +167,8 @@ class LikelihoodSolver:
         #: What it was trained on, while it is in memory, and how often more was added.
         self.simulations: Simulations | None = None
         self.turns = 0
+        #: Losses of the nets by epoch, if they were trained in this process.
+        self.history: Mapping[str, tuple[float, ...]] = {}
         self.explicit = [Explicit(query, f) for f in parts(found)[1]]
 
     @classmethod
@@ -217,7 +220,7 @@ class LikelihoodSolver:
         if any(t.restarts for t in trained):
             notes += ("training diverged, and began again with a smaller step",)
         solver = cls(query, budget, method, found, densities, validity, facts, notes)
-        solver.simulations = simulations
+        solver.simulations, solver.history = simulations, history(trained)
         return solver
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -332,7 +335,7 @@ class LikelihoodSolver:
             return total
 
         notes = self.notes + far([d.outside(data) for d in self.densities], self.what)
-        return SurrogateAnswer(
+        found = SurrogateAnswer(
             self.query,
             self.found.parameters,
             log_likelihood,
@@ -343,6 +346,8 @@ class LikelihoodSolver:
             self.budget.seconds,
             particles,
         )
+        found.history = self.history
+        return found
 
 
 def chosen(query: Query, method: str, found: Factorisation) -> Options:

@@ -25,7 +25,7 @@ from ppl.errors import BackendError
 
 from .checkpoint import Checkpoint, Moment
 
-__all__ = ["Loss", "Settings", "Trained", "train"]
+__all__ = ["Loss", "Settings", "Trained", "history", "train"]
 
 #: Of a net and some rows of the data, one number for each row.
 Loss = Callable[[nn.Module, Sequence[Tensor]], Tensor]
@@ -88,6 +88,12 @@ class Trained:
     def best(self) -> float:
         """The smallest held-out loss."""
         return min(self.losses, default=math.inf)
+
+
+def history(trained: Sequence[Trained]) -> dict[str, tuple[float, ...]]:
+    """Held-out losses of nets by epoch, for pictures."""
+    several = len(trained) > 1
+    return {f"loss of net {k + 1}" if several else "loss": t.losses for k, t in enumerate(trained)}
 
 
 def train(

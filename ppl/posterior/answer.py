@@ -32,12 +32,14 @@ class Answer(ABC):
         certificate: What is known about its quality.
         log_evidence: log p(observation of this component), or `None` where it is not known.
         notes: What the user should know about how it came about.
+        history: Figures by step of how it came about, such as `"loss"`, `"tolerance"` and `"acceptance"`, for pictures.
     """
 
     names: tuple[str, ...]
     certificate: Certificate
     log_evidence: float | None = None
     notes: tuple[str, ...] = ()
+    history: Mapping[str, Sequence[float]] = {}
 
     @abstractmethod
     def marginal(self, name: str) -> Marginal:

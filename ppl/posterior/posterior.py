@@ -417,11 +417,26 @@ class Posterior:
         """
         return summary(self, names, level=level, interval=interval, quantiles=quantiles)
 
-    def plot(self, path: str | None = None, **options: Any) -> Any:
-        """Marginals as a matplotlib figure, saved where `path` says."""
-        from .plotting import plot
+    def plot(
+        self, path: str | PathLike[str] | None = None, *, kind: str = "marginals", **options: Any
+    ) -> Any:
+        """A picture as a matplotlib figure.
 
-        return plot(self, path, **options)
+        Args:
+            path: Where to save it; the suffix decides the format.
+            kind: `"marginals"`, `"pairs"`, `"prior"` (beside the posterior), `"predictive"` (beside the data), `"trace"` and ranks of chains, `"training"` losses,
+                `"tolerance"` of sequential ABC, `"ranks"` and `"coverage"` of the simulated data sets of `check`.
+            options: `of=` names nodes, `truth=` marks true values, `other=` overlays another posterior, or several by label, `seed=` is of draws.
+
+        Returns:
+            A `matplotlib.figure.Figure`.
+
+        Raises:
+            QueryError: If there is no such kind, or this posterior cannot have one.
+        """
+        from ..pictures import plot
+
+        return plot(self, kind, path, **options)
 
     # -- elsewhere -------------------------------------------------------------------------------
 
