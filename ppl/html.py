@@ -11,7 +11,7 @@ from html import escape
 
 __all__ = ["printed", "table"]
 
-LEFT = 'style="text-align: left"'
+LEFT = 'style="text-align: left; padding-right: 1em"'
 
 
 def printed(text: object, title: str = "") -> str:
@@ -43,7 +43,8 @@ def table(
         >>> table(["", "mean"], [["<x>", 3]]).count("&lt;x&gt;")
         1
     """
-    parts = ["<table>"]
+    # Pages without a doctype give tables a colour of their own.
+    parts = ['<table style="color: inherit">']
     if caption:
         parts.append(
             f'<caption style="caption-side: top; text-align: left">{escape(caption)}</caption>'
@@ -59,5 +60,5 @@ def table(
     parts.append("</tbody></table>")
     lines = list(below)
     if lines:
-        parts.append(f"<p>{'<br>'.join(escape(line) for line in lines)}</p>")
+        parts.append(f'<p style="white-space: pre-wrap">{escape(chr(10).join(lines))}</p>')
     return "".join(parts)

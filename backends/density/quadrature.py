@@ -244,10 +244,9 @@ class Coordinate:
         share = float(self._found.cdf(self._axis, numpy.array([u]))[0])
         return share if self._grows else 1 - share
 
-    def quantile(self, q: float) -> float:
-        """Where the cdf is q."""
-        u = self._found.quantile(self._axis, q if self._grows else 1 - q)
-        return float(self._at(numpy.array([u]))[0])
+    def quantiles(self, levels: ndarray) -> ndarray:
+        """Where the cdf has these values, `(levels,)`."""
+        return self._at(self._found.quantiles(self._axis, levels if self._grows else 1 - levels))
 
 
 def _lines(target: Target, found: Cubature, name: str) -> list[Coordinate]:

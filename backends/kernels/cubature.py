@@ -68,6 +68,8 @@ NOTHING = 45.0
 NEAR = 0.01
 #: Steps in which a mode is looked for.
 CLIMBS = 40
+#: Halvings of an interval in which a quantile is looked for: none of its digits is left after so many.
+HALVINGS = 52
 #: How far a side is pushed out, in doublings, before the density is called improper.
 DOUBLINGS = 40
 
@@ -135,24 +137,19 @@ class Cubature:
         share = (share / self.total).clip(0, 1)
         return share if upward else 1 - share
 
-    def quantile(self, axis: int, share: float) -> float:
-        """The value of one coordinate below which so much of the density lies."""
-        # Every plan asks this engine, and few need roots: 35 MB.
-        from scipy.optimize import brentq
-
+    def quantiles(self, axis: int, shares: ndarray) -> ndarray:
+        """The values of one coordinate below which so much of the density lies, `(n,)`."""
         corners = numpy.array(
             list(product(*zip(self.low.min(axis=0), self.high.max(axis=0), strict=True)))
         )
         ends = (self.centre + corners @ self.root.T)[:, axis]
-        low, high = float(ends.min()), float(ends.max())
-
-        def over(x: float) -> float:
-            return float(self.cdf(axis, numpy.array([x]))[0]) - share
-
         # What lies beyond the cells is next to nothing: the shares 0 and 1 are where they end.
-        if over(low) >= 0:
-            return low
-        return high if over(high) <= 0 else float(brentq(over, low, high, xtol=1e-13))
+        low, high = numpy.full(len(shares), ends.min()), numpy.full(len(shares), ends.max())
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            below = self.cdf(axis, middle) < shares
+            low, high = numpy.where(below, middle, low), numpy.where(below, high, middle)
+        return (low + high) / 2
 
     @cached_property
     def _lines(self) -> ndarray:

@@ -105,8 +105,9 @@ def _chained(marginal: DrawnMarginal, at: tuple[int, ...]) -> dict[str, float | 
     """ESS, and R-hat of chains; `None` where nothing moves."""
     if marginal.chains == 1:
         return {"ess": marginal.effective_size}
-    size, rhat = float(marginal.ess[at]), marginal.rhat
-    agree = float("nan") if rhat is None else float(rhat[at])
+    # One at a time, for the few that are printed: of a thousand entries they take seconds.
+    alone = marginal.entry(at)
+    size, agree = float(alone.ess), float("nan") if alone.rhat is None else float(alone.rhat)
     return {
         "ess": size if numpy.isfinite(size) else None,
         "rhat": agree if numpy.isfinite(agree) else None,
@@ -135,7 +136,8 @@ def number(value: float, error: float, digits: int = 4) -> str:
         return f"{value:.0f}"
     if not (numpy.isfinite(value) and numpy.isfinite(error)) or error <= 0:
         return f"{value:.{digits}g}"
-    places = -int(numpy.floor(numpy.log10(error)))
+    # 0.0096 is printed as 0.01, and leaves two places.
+    places = -int(numpy.floor(numpy.log10(float(f"{error:.1g}"))))
     if 1e-3 <= abs(value) < 1e9 or value == 0:
         return f"{round(value, min(places, 6)):.{min(max(places, 0), 6)}f}"
     kept = int(numpy.floor(numpy.log10(abs(value)))) + places + 1

@@ -343,7 +343,11 @@ class DrawnMarginal(Marginal):
     def member(self, *at: int) -> DrawnMarginal:
         from .member import place
 
-        picked: Any = (slice(None), *place(self, at))
+        return self.entry(place(self, at))
+
+    def entry(self, at: tuple[int, ...]) -> DrawnMarginal:
+        """The draws of one member, or of one entry of a vector."""
+        picked: Any = (slice(None), *at)
         return DrawnMarginal(
             member_name(self.name, at),
             self._values[picked],

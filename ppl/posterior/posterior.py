@@ -222,7 +222,7 @@ class Posterior:
             ... def wet(rain, hose): return Bernoulli([[0.0, 0.9], [0.9, 0.99]][rain][hose])
             >>> posterior = ppl.infer(m, {"wet": 1})
             >>> posterior["rain"], posterior.given(hose=1)["rain"]
-            (rain: 0 0.2848, 1 0.7152 (exact), rain: 0 0.7843, 1 0.2157 (exact))
+            (rain: 0 0.2837, 1 0.7163 (exact), rain: 0 0.7843, 1 0.2157 (exact))
         """
         from .further import given
 
@@ -476,7 +476,7 @@ class Posterior:
         """Write the posterior, so that `ppl.Posterior.load(path)` has it without the model and without inference.
 
         Marginals and summaries are then the same to the last bit, but for quantiles and densities of continuous nodes that are known by formula,
-        which are read off a fine table. Draws are written whole where the answer consists of draws; of other answers 10,000 joint draws are.
+        which are read off a fine table. Draws are written whole where the answer consists of draws; of other answers up to 10,000 joint draws are.
         Nothing is pickled.
 
         Args:

@@ -1,6 +1,6 @@
 """A posterior in a file: its marginals, draws, certificate and data, and the shape of its model, but none of the model's functions.
 
-What consists of draws is written whole. Of any other answer marginals are written, 10,000 joint draws, and the joint table of its finite nodes
+What consists of draws is written whole. Of any other answer marginals are written, up to 10,000 joint draws, and the joint table of its finite nodes
 where that is small. The file is a document (`ppl.files`): no code is in it and nothing in it is run.
 """
 
@@ -35,6 +35,8 @@ __all__ = ["PlanRecord", "load", "save"]
 
 #: Raised when older programs could not read what newer ones write.
 FORMAT = 1
+#: The numbers in all joint draws that are written, about.
+NUMBERS = 2**24
 #: The cells of a joint table that is written.
 CELLS = 2**14
 #: What is written of a node, besides its parents.
@@ -195,9 +197,15 @@ def _answer_written(answer: Answer) -> dict[str, Any]:
         **found,
         "kind": "kept",
         "marginals": {name: _marginal_written(m) for name, m in marginals.items()},
-        "values": answer.values if isinstance(answer, Draws) else answer.sample(COUNTED, 0),
+        "values": answer.values if isinstance(answer, Draws) else _drawn(answer),
         "joint": _joint_written(answer, marginals),
     }
+
+
+def _drawn(answer: Answer) -> dict[str, torch.Tensor]:
+    """Joint draws, fewer of them where each is large."""
+    numbers = sum(value.numel() for value in answer.sample(1, 0).values())
+    return answer.sample(max(min(COUNTED, NUMBERS // numbers), 100), 0)
 
 
 def _answer_read(graph: Graph, content: Mapping[str, Any]) -> Answer:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from ..errors import QueryError
@@ -21,8 +23,8 @@ class Line(Protocol):
         """P(number ≤ value)."""
         ...
 
-    def quantile(self, q: float) -> float:
-        """Where the cdf is q."""
+    def quantiles(self, levels: ndarray) -> ndarray:
+        """Where the cdf has these values, `(levels,)`."""
         ...
 
 
@@ -90,12 +92,17 @@ class SmoothMarginal(Marginal):
 
     def quantile(self, q: float) -> Tensor:
         if self._lines:
-            found = [line.quantile(q) for line in self._lines]
-            return torch.tensor(found, dtype=torch.float64).reshape(self.mean.shape)
+            return self._quantiles(numpy.array([q]))[0]
         ordered = self._ordered()
         place = min(max(q * len(ordered) - 0.5, 0.0), len(ordered) - 1.0)
         low = min(int(place), len(ordered) - 2)
         return torch.lerp(ordered[low], ordered[low + 1], place - low)
+
+    def _quantiles(self, levels: ndarray) -> Tensor:
+        if not self._lines:
+            return super()._quantiles(levels)
+        found = numpy.stack([line.quantiles(levels) for line in self._lines], axis=1)
+        return torch.from_numpy(found).reshape((len(levels), *self.mean.shape))
 
     def cdf(self, value: float) -> Tensor:
         if self._lines:

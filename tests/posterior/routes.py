@@ -14,7 +14,8 @@ ROUTES = [
     (case, method)
     for case in CASES
     for method in METHODS
-    if next(
+    if (method != "nuts" or case.name == "coin")  # chains take longest, and are the same for all
+    and next(
         v
         for v in ppl.compile(case.model, case.seen, case.ask).routes[0].verdicts
         if v.method == method
