@@ -48,7 +48,7 @@ def ranks(
         >>> figure.axes[0].get_title()
         '50 data sets'
     """
-    figure = new_figure(1, 1, 6.0, 3.6)
+    figure = new_figure(1, 1, 7.4, 3.6)
     axes = bare(figure.add_subplot(), f"{len(ranks)} data sets")
     grid = numpy.arange(1, draws + 1) / (draws + 1)
     low, high = band(len(ranks), draws)
@@ -73,7 +73,7 @@ def ranks(
     axes.axhline(0, color="#808080", linewidth=0.8)
     axes.set_xlabel("rank of the truth among the draws, as a share")
     axes.set_ylabel("share of data sets below, less that")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return saved(figure, path)
 
 

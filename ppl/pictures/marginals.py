@@ -103,7 +103,14 @@ def curve(axes: Any, draws: Tensor, label: str, colour: str) -> None:
     density /= density.sum() * (edges[1] - edges[0])
     axes.plot(centres, density, color=colour, label=label)
     axes.fill_between(centres, density, alpha=0.2, color=colour, linewidth=0)
-    axes.set_ylim(bottom=0)
+    # What was drawn before may be flatter.
+    axes.set_ylim(
+        0,
+        max(
+            density.max() * 1.05,
+            max((line.get_ydata().max() * 1.05 for line in axes.lines), default=0),
+        ),
+    )
 
 
 def _panels(panels: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[Any, list[Any]]:
