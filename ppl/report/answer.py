@@ -1,0 +1,226 @@
+"""The posterior in a report: what was seen, and what follows for every node that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from .figures import figure
+from .number import labelled, number
+from .picture import Picture
+
+if TYPE_CHECKING:
+    from ..posterior import Marginal, Posterior
+
+__all__ = ["Answered", "Bars", "Numbers", "Seen", "answered"]
+
+#: Values of a node that are drawn as bars in the table, members of a node, and pictures.
+MOST_BARS, MOST_MEMBERS, MOST_PICTURES = 8, 12, 12
+#: Numbers of an observed node that are listed.
+MOST_LISTED = 24
+#: Numbers for which pairs are drawn.
+PAIRS = range(2, 7)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One node of the observation."""
+
+    name: str
+    size: str
+    values: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    """The probabilities of one finite node: value, probability, and its digits."""
+
+    name: str
+    bars: tuple[tuple[str, float, str], ...]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One row of the table of numbers, by column; what has no figure for a column has an empty text."""
+
+    name: str
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A posterior.
+
+    Args:
+        seen: The observation.
+        finite: Nodes with few values.
+        numbers: All others.
+        columns: Of their table.
+        more: What was left out of the tables, in words.
+        pictures: Of the numbers' marginals.
+        fewer: What was left out of the pictures, in words.
+        pairs: Of the numbers, if they are few.
+        notes: What the engines want to be known.
+    """
+
+    seen: tuple[Seen, ...]
+    finite: tuple[Bars, ...]
+    numbers: tuple[Numbers, ...]
+    columns: tuple[str, ...]
+    more: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    fewer: str
+    pairs: Picture | None
+    notes: tuple[str, ...]
+
+
+def answered(posterior: Posterior) -> Answered:
+    """The answer of a posterior, as data for a page."""
+    finite: list[Bars] = []
+    numbers: list[Numbers] = []
+    more: list[str] = []
+    drawn: list[str] = []
+    size, last, told = 0, "", 0
+    for row in _rows(posterior):
+        told = told + 1 if row["node"] == last else 1
+        last = row["node"]
+        if "probs" not in row:
+            size += 1
+            drawn += [] if last in drawn else [last]
+        if told > MOST_MEMBERS:
+            continue
+        if "probs" in row:
+            finite.append(_bars(row))
+        else:
+            numbers.append(Numbers(row["name"], _cells(row)))
+    for name in posterior:
+        count = _count(posterior[name])
+        if count > MOST_MEMBERS:
+            more.append(
+                f"{name} has {count:,} entries, of which the first {MOST_MEMBERS} are shown"
+            )
+    pictures = [
+        figure(posterior, "marginals", f"The posterior of {name}", name)
+        for name in drawn[:MOST_PICTURES]
+    ]
+    left = len(drawn) - MOST_PICTURES
+    pairs = None
+    if size in PAIRS:
+        pairs = figure(posterior, "pairs", "Every pair of numbers under the posterior")
+    return Answered(
+        tuple(_seen(posterior)),
+        tuple(finite),
+        tuple(numbers),
+        tuple(dict.fromkeys(column for row in numbers for column in row.cells)),
+        tuple(more),
+        tuple(picture for picture in pictures if picture is not None),
+        f"Pictures of {left:,} more nodes were left out." if left > 0 else "",
+        pairs,
+        posterior.notes,
+    )
+
+
+# -- what was seen -------------------------------------------------------------------------------
+
+
+def _seen(posterior: Posterior) -> Iterator[Seen]:
+    data, graph = posterior.data.one(posterior._which), posterior.graph
+    for name, values in {**data.observed, **data.inputs}.items():
+        value, plates = values[0], graph[name].axes if name in graph else ()
+        there = data.present[name][0] if name in data.present else None
+        words = [labelled(float(v), graph[name].states) for v in value.reshape(-1)[:MOST_LISTED]]
+        gaps = 0
+        if there is not None:
+            gaps = int((~there).sum())
+            cells = there.reshape((*there.shape, *[1] * (value.dim() - there.dim())))
+            known = cells.expand(value.shape).reshape(-1)[:MOST_LISTED].tolist()
+            words = [word if k else "missing" for word, k in zip(words, known, strict=True)]
+        beyond = value.numel() - len(words)
+        lead = [f"{n:,} {plate}" for n, plate in zip(value.shape, plates, strict=False)]
+        event = [str(n) for n in value.shape[len(plates) :]]
+        size = " × ".join([*lead, *event])
+        size += f"{', ' if size else ''}{gaps:,} missing" if gaps else ""
+        size += f"{', ' if size else ''}input" if name in data.inputs else ""
+        listed = ", ".join(words) + (f", and {beyond:,} more" if beyond else "")
+        yield Seen(name, size, listed)
+    for name in sorted(data.soft):
+        yield Seen(name, "", "soft evidence: weighed, not fixed")
+
+
+# -- what follows --------------------------------------------------------------------------------
+
+
+def _bars(row: Mapping[str, Any]) -> Bars:
+    size = row.get("ess")
+    bars = []
+    for value, p in row["probs"].items():
+        error = 0.0 if size is None else max((p * (1 - p) / size) ** 0.5, 1 / size)
+        word = labelled(value, None) if isinstance(value, int | float) else str(value)
+        bars.append((word, p, f"{p:.4g}" if error == 0 else number(p, error)))
+    return Bars(row["name"], tuple(bars))
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    errors = row["errors"]
+    mean = number(row["mean"], errors["mean"])
+    if errors["mean"] > 0:
+        mean += f" ± {errors['mean']:.1g}"
+    cells = {"mean": mean, "sd": number(row["sd"], errors["sd"])}
+    if row.get("low") is not None:
+        ends = (number(row[end], errors[end]) for end in ("low", "high"))
+        cells[row.get("interval", "95% HDI")] = f"[{', '.join(ends)}]"
+    for q, value in row.get("quantiles", {}).items():
+        cells[f"{100 * q:g}%"] = number(value, errors["quantiles"][q])
+    if row.get("ess") is not None:
+        cells["ESS"] = f"{row['ess']:,.0f}"
+    if row.get("rhat") is not None:
+        cells["R-hat"] = f"{row['rhat']:.3f}"
+    return cells
+
+
+def _rows(posterior: Posterior) -> Sequence[Mapping[str, Any]]:
+    """The rows of the summary, where it is a table."""
+    rows = getattr(posterior.summary(), "rows", None)
+    return [row for name in posterior for row in _told(posterior[name])] if rows is None else rows
+
+
+def _told(marginal: Marginal) -> Iterator[dict[str, Any]]:
+    """What `Summary.rows` says of a node, in short."""
+
+    def label(at: tuple[int, ...]) -> str:
+        return f"{marginal.name}[{', '.join(map(str, at))}]" if at else marginal.name
+
+    size = getattr(marginal, "effective_size", None)
+    if marginal.finite and len(marginal.domain) <= MOST_BARS:
+        probs = marginal.probs
+        values = [v.item() if v.dim() == 0 else tuple(v.tolist()) for v in marginal.domain]
+        for at in numpy.ndindex(*probs.shape[:-1]):
+            told = dict(zip(marginal.states or values, probs[at].tolist(), strict=False))
+            yield {"name": label(at), "node": marginal.name, "probs": told, "ess": size}
+        return
+    mean, sd, error = marginal.mean, marginal.sd, marginal.standard_error
+    ordered = not (marginal.exact and marginal.finite and marginal.domain.dim() > 1)
+    low, high = marginal.interval(0.95) if ordered else (None, None)
+    for at in numpy.ndindex(*mean.shape):
+        wobble = float(error[at])
+        yield {
+            "name": label(at),
+            "node": marginal.name,
+            "mean": float(mean[at]),
+            "sd": float(sd[at]),
+            "low": None if low is None else float(low[at]),
+            "high": None if high is None else float(high[at]),
+            "interval": "95% interval",
+            "ess": size,
+            "errors": {"mean": wobble, "sd": wobble, "low": 2 * wobble, "high": 2 * wobble},
+        }
+
+
+def _count(marginal: Marginal) -> int:
+    """How many rows a node has."""
+    if marginal.finite and len(marginal.domain) <= MOST_BARS:
+        return marginal.probs[..., 0].numel()
+    return marginal.mean.numel()

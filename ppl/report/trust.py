@@ -1,0 +1,89 @@
+"""The certificate in a report: the grade, what it means, and everything that was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .figures import figure
+from .number import number
+from .picture import Picture
+
+if TYPE_CHECKING:
+    from ..posterior import Posterior
+
+__all__ = ["Trust", "trust"]
+
+#: What each grade means, where the certificate does not say so itself.
+MEANINGS = {
+    "A": "exact, or exact draws with their standard errors",
+    "A′": "numerical, with an error estimate that was met",
+    "B": "Monte Carlo whose chains agree",
+    "C": "checked against the explicit density, and in agreement with an independent sampler",
+    "D": "calibrated on simulated data sets",
+    "U": "unverified: nothing speaks for this answer yet but the method by which it was found",
+}
+#: How a better grade can be had.
+REMEDIES = {
+    "A": "There is no better grade.",
+    "A′": "There is little to gain: only a model that can be summed out, or solved in closed form, is answered better than numerically.",
+    "B": "More draws make the Monte-Carlo errors smaller. A better grade needs a model that fits a row of the decision table above this one; the plan says what speaks against each.",
+    "C": "More draws make the errors smaller. A better grade needs another route; the plan says what speaks against each.",
+    "D": "A larger budget for posterior.check() sees smaller errors. A better grade needs explicit densities; the plan says what declaring them would open.",
+    "U": "posterior.check() does more work: it compares with the explicit density where there is one (grade C), or answers simulated data sets whose parameters are known (grade D).",
+}
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far an answer can be trusted.
+
+    Args:
+        label: The grade and its marks.
+        meaning: What the grade means.
+        statement: What was established.
+        figures: How the answer was found, in figures.
+        tests: What was looked at beyond that.
+        atypical: Whether the observation is unlike what the model predicts.
+        remedy: How to raise the grade.
+        pictures: Of the calibration.
+    """
+
+    label: str
+    meaning: str
+    statement: str
+    figures: Mapping[str, str]
+    tests: tuple[Mapping[str, Any], ...]
+    atypical: bool
+    remedy: str
+    pictures: tuple[Picture, ...]
+
+
+def trust(posterior: Posterior) -> Trust:
+    """The certificate of a posterior, as data for a page."""
+    certificate: Any = posterior.certificate
+    grade = certificate.grade
+    tests = tuple(
+        {
+            "name": test.name,
+            "figure": number(test.figure),
+            "limit": test.limit,
+            "passed": test.passed,
+            "statement": test.statement,
+            "visible": test.visible,
+        }
+        for test in getattr(certificate, "tests", ())
+    )
+    calibrated = ("ranks", "coverage") if getattr(posterior, "calibrations", ()) else ()
+    drawn = [figure(posterior, kind, f"Calibration: {kind}") for kind in calibrated]
+    return Trust(
+        getattr(certificate, "label", grade),
+        getattr(certificate, "meaning", MEANINGS[grade]),
+        certificate.statement,
+        {name: number(value) for name, value in certificate.checks.items()},
+        tests,
+        getattr(certificate, "atypical", False),
+        REMEDIES[grade],
+        tuple(picture for picture in drawn if picture is not None),
+    )
