@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answered", "Bars", "Numbers", "Seen", "answered"]
 
-#: Values of a node that are drawn as bars in the table, members of a node, and pictures.
-MOST_BARS, MOST_MEMBERS, MOST_PICTURES = 8, 12, 12
+#: Values of a node that are drawn as bars in the table, entries of a node, rows of a table, and pictures.
+MOST_BARS, MOST_MEMBERS, MOST_ROWS, MOST_PICTURES = 8, 12, 120, 12
 #: Numbers of an observed node that are listed.
 MOST_LISTED = 24
 #: Numbers for which pairs are drawn.
@@ -82,38 +83,35 @@ def answered(posterior: Posterior) -> Answered:
     finite: list[Bars] = []
     numbers: list[Numbers] = []
     more: list[str] = []
-    drawn: list[str] = []
-    size, last, told = 0, "", 0
-    for row in _rows(posterior):
-        told = told + 1 if row["node"] == last else 1
-        last = row["node"]
-        if "probs" not in row:
-            size += 1
-            drawn += [] if last in drawn else [last]
-        if told > MOST_MEMBERS:
-            continue
-        if "probs" in row:
-            finite.append(_bars(row))
-        else:
-            numbers.append(Numbers(row["name"], _cells(row)))
-    for name in posterior:
-        count = _count(posterior[name])
-        if count > MOST_MEMBERS:
+    drawn: dict[str, int] = {}
+    for name, group in groupby(_rows(posterior), key=lambda row: row["node"]):
+        rows = list(group)
+        if len(rows) > MOST_MEMBERS:
             more.append(
-                f"{name} has {count:,} entries, of which the first {MOST_MEMBERS} are shown"
+                f"{name} has {len(rows):,} entries, of which the first {MOST_MEMBERS} are shown"
+            )
+        if "probs" in rows[0]:
+            finite += [_bars(row) for row in rows[:MOST_MEMBERS]]
+        else:
+            numbers += [Numbers(row["name"], _cells(row)) for row in rows[:MOST_MEMBERS]]
+            drawn[name] = len(rows)
+    for table, what in ((finite, "tables of finite nodes"), (numbers, "numbers")):
+        if len(table) > MOST_ROWS:
+            more.append(
+                f"There are {len(table):,} {what}, of which the first {MOST_ROWS} are shown"
             )
     pictures = [
         figure(posterior, "marginals", f"The posterior of {name}", name)
-        for name in drawn[:MOST_PICTURES]
+        for name in list(drawn)[:MOST_PICTURES]
     ]
     left = len(drawn) - MOST_PICTURES
     pairs = None
-    if size in PAIRS:
+    if sum(drawn.values()) in PAIRS:
         pairs = figure(posterior, "pairs", "Every pair of numbers under the posterior")
     return Answered(
         tuple(_seen(posterior)),
-        tuple(finite),
-        tuple(numbers),
+        tuple(finite[:MOST_ROWS]),
+        tuple(numbers[:MOST_ROWS]),
         tuple(dict.fromkeys(column for row in numbers for column in row.cells)),
         tuple(more),
         tuple(picture for picture in pictures if picture is not None),
@@ -139,7 +137,7 @@ def _seen(posterior: Posterior) -> Iterator[Seen]:
             known = cells.expand(value.shape).reshape(-1)[:MOST_LISTED].tolist()
             words = [word if k else "missing" for word, k in zip(words, known, strict=True)]
         beyond = value.numel() - len(words)
-        lead = [f"{n:,} {plate}" for n, plate in zip(value.shape, plates, strict=False)]
+        lead = [f"{plate} {n:,}" for n, plate in zip(value.shape, plates, strict=False)]
         event = [str(n) for n in value.shape[len(plates) :]]
         size = " × ".join([*lead, *event])
         size += f"{', ' if size else ''}{gaps:,} missing" if gaps else ""
@@ -158,7 +156,7 @@ def _bars(row: Mapping[str, Any]) -> Bars:
     bars = []
     for value, p in row["probs"].items():
         error = 0.0 if size is None else max((p * (1 - p) / size) ** 0.5, 1 / size)
-        word = labelled(value, None) if isinstance(value, int | float) else str(value)
+        word = labelled(value) if isinstance(value, int | float) else str(value)
         bars.append((word, p, f"{p:.4g}" if error == 0 else number(p, error)))
     return Bars(row["name"], tuple(bars))
 
@@ -217,10 +215,3 @@ def _told(marginal: Marginal) -> Iterator[dict[str, Any]]:
             "ess": size,
             "errors": {"mean": wobble, "sd": wobble, "low": 2 * wobble, "high": 2 * wobble},
         }
-
-
-def _count(marginal: Marginal) -> int:
-    """How many rows a node has."""
-    if marginal.finite and len(marginal.domain) <= MOST_BARS:
-        return marginal.probs[..., 0].numel()
-    return marginal.mean.numel()

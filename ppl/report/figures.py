@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GaltonError
@@ -32,7 +32,7 @@ def figure(posterior: Posterior, kind: str, words: str, of: str | None = None) -
 
 
 def _drawn(posterior: Posterior, kind: str, of: str | None) -> Figure | None:
-    if find_spec("ppl.pictures") is not None:
+    if "kind" in signature(posterior.plot).parameters:
         chosen: dict[str, Any] = {"kind": kind} if of is None else {"kind": kind, "of": [of]}
         return posterior.plot(**chosen)
     if kind != "marginals":

@@ -131,7 +131,9 @@ def predicted(posterior: Posterior, draws: int) -> Prediction:
     return Prediction("", draws, rows, agreed, outside, picture=picture)
 
 
-def _compared(node: Node, drawn: Tensor, seen: Tensor, there: Tensor) -> Iterator[Compared | Agreed]:
+def _compared(
+    node: Node, drawn: Tensor, seen: Tensor, there: Tensor
+) -> Iterator[Compared | Agreed]:
     """The figures of one node, from draws `(draws, *plates, *event)`."""
     mask = there.reshape((*there.shape, *[1] * (seen.dim() - there.dim()))).expand(seen.shape)
     cells, own = drawn.to(torch.float64)[:, mask], seen.to(torch.float64)[mask]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError, StoreError
 from .answer import answered
+from .number import listed, number
 from .origin import origin
 from .page import page
 from .prediction import predicted
@@ -35,13 +36,13 @@ def of_posterior(
     place = _free(path, force)
     name, certificate = posterior.graph.name, posterior.certificate
     facts = {
-        "asked": ", ".join(posterior.of),
-        "given": ", ".join(posterior.data.observed) or "nothing",
+        "asked": listed(posterior.of),
+        "given": listed(posterior.data.observed) or "nothing",
         "found by": posterior.method,
     }
     evidence = getattr(posterior, "log_evidence", None)
     if evidence is not None and posterior.data.observed:
-        facts["log-evidence"] = f"{evidence:.6g}"
+        facts["log-evidence"] = number(evidence)
     told = {
         "kind": "Posterior",
         "name": name,
@@ -65,8 +66,8 @@ def of_plan(plan: Any, path: str | os.PathLike[str], *, force: bool = False) -> 
         "name": plan.model.name,
         "label": None,
         "facts": {
-            "asks for": ", ".join(plan.query.ask),
-            "given": ", ".join(plan.query.given) or "nothing",
+            "asks for": listed(plan.query.ask),
+            "given": listed(plan.query.given) or "nothing",
             "by": " + ".join(dict.fromkeys(r.method for r in plan.routes if r.ask)) or "none",
         },
         "scene": scene(plan.model, plan),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .number import listed
 from .picture import Picture, of_drawing
 
 __all__ = ["Refused", "Routing", "Taken", "routing"]
@@ -26,7 +27,8 @@ class Taken:
     """How one component is answered.
 
     Args:
-        ask: The asked nodes.
+        title: The asked nodes, or some of them.
+        ask: All of them.
         method: `"none"` where nothing can serve.
         how: Why this row, and the grade it can have.
         why: The reason of the engine.
@@ -36,6 +38,7 @@ class Taken:
         refused: The other routes.
     """
 
+    title: str
     ask: str
     method: str
     how: str
@@ -84,16 +87,17 @@ def routing(plan: Any) -> Routing:
 
 
 def _taken(plan: Any, route: Any, apart: set[str]) -> Taken:
-    verdict, ask = route.verdict, ", ".join(route.ask)
+    verdict, title, ask = route.verdict, listed(route.ask), ", ".join(route.ask)
     unseen = ", ".join(n for n in route.query.free if n not in route.ask and n not in apart)
     refused = _refused(route)
     if verdict is None:
-        return Taken(ask, "none", "no engine can answer", "", "", {}, unseen, refused)
+        return Taken(title, ask, "none", "no engine can answer", "", "", {}, unseen, refused)
     forced = plan.forced == verdict.method
     how = "forced by method=" if forced else f"row {verdict.row} of the decision table"
     if forced and not verdict.fits:
         how += "; the plan would not choose it by itself"
     return Taken(
+        title,
         ask,
         verdict.method,
         f"{how}; grade {verdict.grade}",
