@@ -42,6 +42,11 @@ class Bars:
     name: str
     bars: tuple[tuple[str, float, str], ...]
 
+    @property
+    def wide(self) -> int:
+        """How wide the column of the values is, in digits; longer labels are broken."""
+        return min(max((len(value) for value, _, _ in self.bars), default=0) + 2, 16)
+
 
 @dataclass(frozen=True)
 class Numbers:

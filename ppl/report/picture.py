@@ -22,6 +22,8 @@ __all__ = ["Picture", "of_drawing", "of_figure"]
 HEAVY = 300_000
 #: Pixels of a screen for each point of a drawing, and for each inch of a figure.
 POINT, INCH = 4 / 3, 96.0
+#: The share of its width at which the words of a picture still can be read.
+LEAST = 0.55
 
 
 @dataclass(frozen=True)
@@ -33,19 +35,17 @@ class Picture:
         width: In pixels.
         height: In pixels.
         words: What there is to see, for those who cannot.
-        share: Of its width, that it still can be read at.
     """
 
     source: str
     width: int
     height: int
     words: str
-    share: float = 0.55
 
     @property
     def least(self) -> int:
-        """The width below which it is not shrunk, but moved to and fro."""
-        return min(self.width, max(320, round(self.share * self.width)))
+        """The width below which it is not shrunk any more, but moved to and fro."""
+        return min(self.width, max(320, round(LEAST * self.width)))
 
 
 def of_figure(figure: Figure, words: str) -> Picture:
@@ -68,7 +68,7 @@ def of_drawing(drawing: Any, words: str) -> Picture | None:
         float(found[1]) * POINT if (found := re.search(pattern, content)) else 600.0
         for pattern in (rb'<svg[^>]* width="([\d.]+)pt"', rb'<svg[^>]* height="([\d.]+)pt"')
     ]
-    return Picture(_address(content, "image/svg+xml"), round(sizes[0]), round(sizes[1]), words, 0.8)
+    return Picture(_address(content, "image/svg+xml"), round(sizes[0]), round(sizes[1]), words)
 
 
 def _saved(figure: Figure, format: str) -> bytes:

@@ -33,6 +33,18 @@ REMEDIES = {
     "D": "A larger budget for posterior.check() sees smaller errors. A better grade needs explicit densities; the plan says what declaring them would open.",
     "U": "posterior.check() does more work: it compares with the explicit density where there is one (grade C), or answers simulated data sets whose parameters are known (grade D).",
 }
+#: How a better grade can be had where the checks have not raised it.
+REFUTED = "The checks that failed say what is wrong: with more simulations, or by another method, the answer may pass them."
+UNTOLD = "What could not be told may be told with a larger budget: posterior.check(budget=...)."
+
+#: Pictures of how the answer was found and checked, of those that a route has.
+PICTURES = {
+    "trace": "The chains, and the ranks of each among all",
+    "training": "The loss on held-out simulations while the nets learned",
+    "tolerance": "Distances and acceptance, generation by generation",
+    "ranks": "Ranks of the true values in simulated data sets; inside the band they are calibrated",
+    "coverage": "How often regions held the true values of simulated data sets",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,7 @@ class Trust:
         tests: What was looked at beyond that.
         atypical: Whether the observation is unlike what the model predicts.
         remedy: How to raise the grade.
-        pictures: Of the calibration.
+        pictures: Of how the answer was found and checked.
     """
 
     label: str
@@ -67,7 +79,9 @@ def trust(posterior: Posterior) -> Trust:
     tests = tuple(
         {
             "name": test.name,
-            "figure": number(test.figure),
+            "figure": f"{test.figure:.3g}"
+            if isinstance(test.figure, float)
+            else number(test.figure),
             "limit": test.limit,
             "passed": test.passed,
             "statement": test.statement,
@@ -75,8 +89,7 @@ def trust(posterior: Posterior) -> Trust:
         }
         for test in getattr(certificate, "tests", ())
     )
-    calibrated = ("ranks", "coverage") if getattr(posterior, "calibrations", ()) else ()
-    drawn = [figure(posterior, kind, f"Calibration: {kind}") for kind in calibrated]
+    drawn = [figure(posterior, kind, words) for kind, words in PICTURES.items()]
     return Trust(
         getattr(certificate, "label", grade),
         getattr(certificate, "meaning", MEANINGS[grade]),
@@ -84,6 +97,13 @@ def trust(posterior: Posterior) -> Trust:
         {name: number(value) for name, value in certificate.checks.items()},
         tests,
         getattr(certificate, "atypical", False),
-        REMEDIES[grade],
+        _remedy(grade, tests),
         tuple(picture for picture in drawn if picture is not None),
     )
+
+
+def _remedy(grade: str, tests: tuple[Mapping[str, Any], ...]) -> str:
+    """How to raise the grade, as far as it is known what holds it down."""
+    if grade != "U" or not tests:
+        return REMEDIES[grade]
+    return REFUTED if any(test["passed"] is False for test in tests) else UNTOLD

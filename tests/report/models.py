@@ -27,6 +27,21 @@ def wicked() -> ppl.Posterior:
     return ppl.infer(model, {"ground": ["]]>", None]})
 
 
+def wordy() -> ppl.Posterior:
+    """Long names, long labels, and probabilities with many zeros."""
+    model = ppl.Model("a model whose name_has_no_blanks_and_goes_on_and_on_and_on_and_on")
+
+    @model.latent(states=tuple(f"label_{i}_that_is_longer_than_a_phone_is_wide" for i in range(3)))
+    def a_node_with_a_name_that_nobody_wants_to_type():
+        return Categorical([0.5, 0.49999, 0.00001])
+
+    @model.observed
+    def another_node_with_such_a_name(a_node_with_a_name_that_nobody_wants_to_type):
+        return Bernoulli([0.1, 0.5, 0.9][a_node_with_a_name_that_nobody_wants_to_type])
+
+    return ppl.infer(model, {"another_node_with_such_a_name": 0})
+
+
 def coin(heads: int = 1) -> ppl.Posterior:
     """Beta(2, 2) and one toss."""
     model = ppl.Model("coin")
@@ -102,39 +117,14 @@ def two_parts() -> ppl.Posterior:
     return ppl.infer(model, data, of=["kind", "height"])
 
 
-def eight_schools(method: str = "nuts") -> ppl.Posterior:
-    """The hierarchical model of Rubin (1981), sampled."""
-    model = ppl.Model("eight schools")
-    school = model.plate("school", 8)
-    model.input("error", plate=school)
-
-    @model.theta
-    def mean():
-        return Normal(0, 5)
-
-    @model.theta
-    def effect_size():
-        return Normal(0, 5)
-
-    @model.latent(plate=school)
-    def effect(mean, effect_size):
-        return Normal(mean, effect_size.exp())
-
-    @model.observed(plate=school)
-    def y(effect, error):
-        return Normal(effect, error)
-
-    data = {"y": [28.0, 8, -3, 7, -1, 1, 18, 12], "error": [15.0, 10, 16, 11, 9, 11, 10, 18]}
-    return ppl.infer(model, data, method=method)
-
-
 @cache
 def answers() -> dict[str, ppl.Posterior]:
     """One of each, made once."""
     return {
         "exact": wicked(),
+        "wordy": wordy(),
         "closed": scale([0.5, None, 0.0, 1.5]),
         "parts": two_parts(),
         "rejection": tossed(),
-        "quadrature": coin(),
+        "coin": coin(),
     }
