@@ -42,7 +42,7 @@ def draw(posterior: Posterior, of: Sequence[str] | None, seed: int) -> Any:
         seen = there = None
         if name in data.observed:
             seen, there = data.observed[name][0], data.present[name][0]
-        value = drawn[name].to(torch.float64).flatten(1)
+        value = drawn[name].to(torch.float64).reshape(len(drawn[name]), -1)
         if value.shape[1] == 1:
             _number(axes, value[:, 0], seen, there, posterior.graph[name].states)
         else:
@@ -58,7 +58,14 @@ def _number(
     distinct, counts = torch.unique(value, return_counts=True)
     whole = bool((distinct == distinct.round()).all()) and len(distinct) <= MOST_BARS
     if whole:
-        axes.bar(distinct, counts / len(value), 0.8, color=COLOURS[0], alpha=0.5, label="predicted")
+        axes.bar(
+            distinct.numpy(),
+            (counts / len(value)).numpy(),
+            0.8,
+            color=COLOURS[0],
+            alpha=0.5,
+            label="predicted",
+        )
         if states is not None and int(distinct.max()) < len(states):
             axes.set_xticks(distinct.tolist(), [str(states[int(v)]) for v in distinct])
     else:
