@@ -1,0 +1,58 @@
+"""A page of documentation as a doctest: its Python blocks, in order, in one session.
+
+Blocks with prompts are compared with what they print; blocks without are run, and print nothing.
+"""
+
+import ast
+import doctest
+import re
+import textwrap
+from pathlib import Path
+
+__all__ = ["DOCS", "ROOT", "failures", "has_code", "session"]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCS = ROOT / "docs"
+
+
+def has_code(page: Path) -> bool:
+    """Whether a page has Python that runs."""
+    return bool(_blocks(page.read_text()))
+
+
+def session(text: str) -> str:
+    """All Python blocks of a page as one doctest session."""
+    return "\n".join(block if ">>>" in block else _prompted(block) for block in _blocks(text))
+
+
+def failures(page: Path, names: dict | None = None) -> str:
+    """What a page prints against what it says it prints: empty where they are the same.
+
+    Args:
+        page: The page.
+        names: Filled with what the page defined.
+    """
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    test = doctest.DocTestParser().get_doctest(
+        session(page.read_text()), {}, page.stem, str(page), 0
+    )
+    out: list[str] = []
+    doctest.DocTestRunner(optionflags=flags).run(test, out=out.append, clear_globs=False)
+    if names is not None:
+        names.update(test.globs)
+    return "".join(out)
+
+
+def _blocks(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)
+
+
+def _prompted(block: str) -> str:
+    lines = block.splitlines()
+    rows = []
+    for node in ast.parse(textwrap.dedent(block)).body:
+        decorators = getattr(node, "decorator_list", [])
+        first = min([node.lineno, *(d.lineno for d in decorators)])
+        told = lines[first - 1 : node.end_lineno]
+        rows += [f"{'>>>' if i == 0 else '...'} {line}" for i, line in enumerate(told)]
+    return "\n".join(rows) + "\n"
