@@ -9,7 +9,7 @@ import re
 import textwrap
 from pathlib import Path
 
-__all__ = ["DOCS", "ROOT", "failures", "has_code", "session"]
+__all__ = ["DOCS", "ROOT", "failures", "has_code", "run_session", "session"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -25,21 +25,17 @@ def session(text: str) -> str:
     return "\n".join(block if ">>>" in block else _prompted(block) for block in _blocks(text))
 
 
-def failures(page: Path, names: dict | None = None) -> str:
-    """What a page prints against what it says it prints: empty where they are the same.
+def failures(page: Path) -> str:
+    """What a page prints against what it says it prints: empty where they are the same."""
+    return run_session(page.read_text(), page.stem)
 
-    Args:
-        page: The page.
-        names: Filled with what the page defined.
-    """
+
+def run_session(text: str, name: str) -> str:
+    """The same for the text of a page."""
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    test = doctest.DocTestParser().get_doctest(
-        session(page.read_text()), {}, page.stem, str(page), 0
-    )
+    test = doctest.DocTestParser().get_doctest(session(text), {}, name, name, 0)
     out: list[str] = []
-    doctest.DocTestRunner(optionflags=flags).run(test, out=out.append, clear_globs=False)
-    if names is not None:
-        names.update(test.globs)
+    doctest.DocTestRunner(optionflags=flags).run(test, out=out.append)
     return "".join(out)
 
 
