@@ -25,6 +25,8 @@ html_theme = "furo"
 html_title = "Galton"
 html_math_renderer = "mathml"
 html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["formulas.css"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

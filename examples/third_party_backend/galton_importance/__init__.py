@@ -50,8 +50,7 @@ def judge(query: Query, budget: Budget) -> Verdict:
         return Verdict("importance", False, 5, refused)
     simulators = [name for name in query.free if kinds[name] == "opaque"]
     numbers = sum(
-        math.prod(query.sizes[plate] for plate in query.graph[name].axes)
-        for name in query.evidence
+        math.prod(query.sizes[plate] for plate in query.graph[name].axes) for name in query.evidence
     )
     if not simulators:
         reason = "everything unseen has a density, and engines that follow it waste no draws"
