@@ -1,6 +1,6 @@
 """A page of documentation as a doctest: its Python blocks, in order, in one session.
 
-Blocks with prompts are compared with what they print; blocks without are run, and print nothing.
+Blocks with prompts are compared with what they print. Blocks without are run; what the last line prints is the text block that follows at once, or nothing.
 """
 
 import ast
@@ -22,7 +22,10 @@ def has_code(page: Path) -> bool:
 
 def session(text: str) -> str:
     """All Python blocks of a page as one doctest session."""
-    return "\n".join(block if ">>>" in block else _prompted(block) for block in _blocks(text))
+    return "\n".join(
+        block if ">>>" in block else _prompted(block) + _wanted(shown)
+        for block, shown in _blocks(text)
+    )
 
 
 def failures(page: Path) -> str:
@@ -39,8 +42,14 @@ def run_session(text: str, name: str) -> str:
     return "".join(out)
 
 
-def _blocks(text: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)
+def _blocks(text: str) -> list[tuple[str, str]]:
+    """The Python blocks, each with the text block that follows it at once."""
+    pattern = r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?"
+    return re.findall(pattern, text, flags=re.M | re.S)
+
+
+def _wanted(shown: str) -> str:
+    return re.sub(r"^$\n", "<BLANKLINE>\n", shown, flags=re.M)
 
 
 def _prompted(block: str) -> str:
