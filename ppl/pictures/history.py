@@ -27,7 +27,7 @@ def training(posterior: Posterior) -> Any:
     if not found:
         raise QueryError(
             f"plot: 'training' shows the losses of nets, and this posterior has none: it was found by {posterior.method}"
-            f"{'' if posterior.method not in ('npe', 'nle', 'nre', 'apt', 'snl', 'snre') else ', whose nets were trained in another process'}."
+            f"{', and came from a file' if posterior.saved else ''}."
         )
     figure = new_figure(1, 1, 6.0, 3.4)
     axes = bare(figure.add_subplot(), "held-out loss")
@@ -76,10 +76,12 @@ def tolerance(posterior: Posterior) -> Any:
             look = {"color": COLOURS[k % len(COLOURS)], "label": name if len(lines) > 1 else None}
             axes.plot(range(1, len(values) + 1), values, "o-", ms=4, linewidth=1.3, **look)
         whole_steps(axes, "generation")
-        axes.set_ylim(bottom=0)
     every = [value for values in found.values() for value in values]
     if min(every) > 0 and max(every) > 10 * min(every):
         left.set_yscale("log")
+    else:
+        left.set_ylim(bottom=0)
+    right.set_ylim(bottom=0)
     legend(figure)
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ import torch
 
 from .cells import Cell, drawn, few, truths
 from .shapes import bars, density, mark, spread
-from .style import COLOURS, FAINT, legend, panels
+from .spans import dots, intervals
+from .style import COLOURS, FAINT, legend, panels, whole_steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +31,13 @@ def draw(
     """One posterior, or several overlaid."""
     first = next(iter(many.values()))
     true = truths(first, which, truth)
-    figure, places = panels([cell.label for cell in which], MOST)
+    rows = [] if len(many) > 1 else _rows(first, which)
+    single = [cell for cell in which if cell.name not in rows]
+    figure, places = panels([*rows, *(cell.label for cell in single)], MOST)
+    for axes, name in zip(places, rows, strict=False):
+        _along(axes, first[name], [cell for cell in which if cell.name == name], true)
     values: dict[tuple[str, str], Tensor] = {}
-    for axes, cell in zip(places, which, strict=False):
+    for axes, cell in zip(places[len(rows) :], single, strict=False):
         marginal, known = first[cell.name], None
         if few(marginal):
             series = [
@@ -86,6 +92,26 @@ def beside_prior(
             mark(axes, true[cell], known)
     legend(figure)
     return figure
+
+
+def _rows(posterior: Posterior, which: Sequence[Cell]) -> list[str]:
+    """Nodes of which so many members are drawn that each is an interval in one panel instead of a panel."""
+    counts = Counter(cell.name for cell in which if len(cell.at) == 1)
+    return [n for n, count in counts.items() if count > MOST and not few(posterior[n])]
+
+
+def _along(
+    axes: Any, marginal: Marginal, which: Sequence[Cell], true: Mapping[Cell, float]
+) -> None:
+    every = spread(marginal)
+    values = torch.stack([every[cell.rows] for cell in which], dim=1).to(torch.float64)
+    places = numpy.array([cell.at[0] for cell in which])
+    intervals(axes, places, values.numpy(), "the posterior")
+    known = [cell for cell in which if cell in true]
+    if known:
+        look = {**dots(), "label": "true"}
+        axes.plot([cell.at[0] for cell in known], [true[cell] for cell in known], **look)
+    whole_steps(axes, marginal.plates[0] if marginal.plates else "entry")
 
 
 def shares(marginal: Marginal, cell: Cell, domain: Tensor) -> numpy.ndarray:

@@ -71,7 +71,9 @@ def plot(
     many = dict(posterior) if isinstance(posterior, Mapping) else {"": posterior}
     if kind not in KINDS:
         every = ", ".join(f"'{name}'" for name in KINDS)
-        raise QueryError(f"plot: there is no kind '{kind}'.{closest(kind, KINDS)} There are {every}.")
+        raise QueryError(
+            f"plot: there is no kind '{kind}'.{closest(kind, KINDS)} There are {every}."
+        )
     if not many:
         raise QueryError("plot: there is no posterior to draw.")
     if other is not None:

@@ -16,7 +16,8 @@ import torch
 from ..errors import QueryError
 from .cells import MOST_BARS
 from .shapes import bars, density, labels, mark, ticks
-from .style import COLOURS, SEEN, legend, panels
+from .spans import LEVELS, central, dots, intervals
+from .style import COLOURS, legend, panels, whole_steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +28,6 @@ __all__ = ["draw"]
 
 #: Predictions; nodes and their columns that are shown at most; columns of a table that get a panel each.
 DRAWS, MOST, COLUMNS = 1000, 9, 4
-#: The bands: central intervals, the widest first, and how dark they are.
-LEVELS = ((0.9, 0.25), (0.5, 0.45))
 #: Rows without an order that are shown one by one, and bins for more of them.
 ROWS, BINS = 60, 20
 
@@ -179,9 +178,9 @@ def _counted(axes: Any, one: _Shown) -> None:
     values = one.values if states is None else numpy.arange(len(states), dtype=float)
     counts = (one.draws[:, used, None] == values).sum(axis=1)
     places = numpy.arange(len(values))
-    _intervals(axes, places, counts)
+    intervals(axes, places, counts)
     if there.any():
-        axes.plot(places, (one.seen[there, None] == values).sum(axis=0), **_dots())
+        axes.plot(places, (one.seen[there, None] == values).sum(axis=0), **dots())
     names = labels(torch.from_numpy(values), states, range(len(values)))
     ticks(axes.xaxis, names)
     axes.set_xlim(-0.6, len(values) - 0.4)
@@ -199,22 +198,24 @@ def _along(axes: Any, one: _Shown) -> None:
         line = (draws == top).mean(axis=0)
         label = f"predicted probability of {top:g}"
         axes.plot(places, line, color=COLOURS[0], linewidth=1.3, label=label)
-        axes.plot(places, (one.seen[order] == top) + 0 * one.seen[order], **_dots())
+        axes.plot(places, (one.seen[order] == top) + 0 * one.seen[order], **dots())
     else:
         for level, alpha in LEVELS:
-            low, high = _central(draws, level)
+            low, high = central(draws, level)
             look = {"color": COLOURS[0], "alpha": alpha, "linewidth": 0}
             axes.fill_between(places, low, high, label=f"{level:.0%} of predictions", **look)
-        axes.plot(places, one.seen[order], **_dots())
+        axes.plot(places, one.seen[order], **dots())
+    if (places == places.round()).all():
+        whole_steps(axes, one.axis)
     axes.set_xlabel(one.axis, fontsize=9, parse_math=False)
 
 
 def _rows(axes: Any, one: _Shown) -> None:
     """An interval for each member."""
     places = numpy.arange(one.draws.shape[1])
-    _intervals(axes, places, one.draws)
-    axes.plot(places, one.seen, **_dots())
-    axes.set_xlabel(one.axis, fontsize=9, parse_math=False)
+    intervals(axes, places, one.draws)
+    axes.plot(places, one.seen, **dots())
+    whole_steps(axes, one.axis)
 
 
 def _heap(axes: Any, one: _Shown) -> None:
@@ -227,40 +228,14 @@ def _heap(axes: Any, one: _Shown) -> None:
         ends = numpy.array(
             [min(ends[0], one.seen[there].min()), max(ends[1], one.seen[there].max())]
         )
-    edges = numpy.linspace(*ends, BINS + 1) if ends[1] > ends[0] else BINS
+    edges: Any = numpy.linspace(ends[0], ends[1], BINS + 1) if ends[1] > ends[0] else BINS
     counts = numpy.stack([numpy.histogram(row, edges)[0] for row in draws])
     middle = (numpy.asarray(edges)[1:] + numpy.asarray(edges)[:-1]) / 2
     for level, alpha in LEVELS:
-        low, high = _central(counts, level)
+        low, high = central(counts, level)
         look = {"color": COLOURS[0], "alpha": alpha, "linewidth": 0, "step": "mid"}
         axes.fill_between(middle, low, high, label=f"{level:.0%} of predictions", **look)
     if there.any():
-        axes.plot(middle, numpy.histogram(one.seen[there], edges)[0], **_dots())
+        axes.plot(middle, numpy.histogram(one.seen[there], edges)[0], **dots())
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"how many of {int(used.sum())}", fontsize=9)
-
-
-def _intervals(axes: Any, places: numpy.ndarray, draws: numpy.ndarray) -> None:
-    """A pale bar inside of which is a darker one, for each column of draws."""
-    width = max(min(7.0, 160 / len(places)), 1.5)
-    for level, alpha in LEVELS:
-        low, high = _central(draws, level)
-        # Where all predictions agree, a bar without a height would not be seen.
-        short = numpy.maximum(high - low, 0.006 * max(float(numpy.ptp(draws)), 1e-300))
-        axes.vlines(
-            places,
-            (low + high - short) / 2,
-            (low + high + short) / 2,
-            color=COLOURS[0],
-            alpha=alpha,
-            linewidth=width,
-            label=f"{level:.0%} of predictions",
-        )
-
-
-def _central(draws: numpy.ndarray, level: float) -> tuple[numpy.ndarray, numpy.ndarray]:
-    return tuple(numpy.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0))  # type: ignore[return-value]
-
-
-def _dots() -> dict[str, Any]:
-    return {"marker": "o", "ls": "", "ms": 3.5, "color": SEEN, "label": "seen", "zorder": 3}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -79,7 +79,9 @@ def bars(
         drawn = axes.bar(left, probs[order], width, color=colour, label=label or None)
         if told and len(order) * len(series) <= TOLD:
             above = [f"{p:.2f}" if p >= 0.01 or p == 0 else f"{p:.1g}" for p in probs[order]]
-            axes.bar_label(drawn, above, fontsize=8, padding=1)
+            paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+            # In front of a line that marks a value.
+            axes.bar_label(drawn, above, fontsize=8, padding=1, zorder=5, bbox=paper)
     top = max(float(probs.max()) for _, probs, _ in series)
     axes.set_ylim(0, max(1.12 * top, 1e-9))
     axes.locator_params(axis="y", nbins=4)
@@ -122,7 +124,7 @@ def mark(
     line(value, color=SEEN, linewidth=1.1, linestyle=(0, (4, 2)), label=label)
 
 
-def labels(domain: Tensor, states: tuple | None, order: Sequence[int]) -> list[str]:
+def labels(domain: Tensor, states: tuple | None, order: Iterable[int]) -> list[str]:
     """What some of the values are called."""
     return [str(states[k]) if states else f"{float(domain[int(k)]):g}" for k in order]
 

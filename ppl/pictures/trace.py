@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
+import torch
 from scipy.stats import norm
 
 from ..errors import QueryError
@@ -30,7 +31,7 @@ MOST, BINS, COLOURED, LEVEL = 8, 20, 6, 0.95
 def draw(posterior: Posterior, which: Sequence[Cell]) -> Any:
     """Left the draws of each chain, right the ranks of its draws among all.
 
-    The band holds all bins of all chains for 95 % of chains that mixed, if these are worth as many independent draws.
+    The band holds all bins of all chains for 95 % of chains that agree, if these are worth as many independent draws.
 
     Raises:
         QueryError: If the posterior has no chains.
@@ -45,15 +46,17 @@ def draw(posterior: Posterior, which: Sequence[Cell]) -> Any:
     figure = new_figure(2, len(shown), 4.6, 1.8)
     for row, cell in enumerate(shown):
         chains = found[cell.name].chains[cell.name]
-        values = chains[(slice(None), slice(None), *cell.at)].to(float).numpy()
+        at: Any = (slice(None), slice(None), *cell.at)
+        values = chains[at].to(torch.float64).numpy()
         left = bare(figure.add_subplot(len(shown), 2, 2 * row + 1), cell.label)
         right = bare(figure.add_subplot(len(shown), 2, 2 * row + 2), f"ranks of {cell.label}")
         _draws(left, values)
         size = getattr(posterior[cell.name], "effective_size", values.size)
-        _ranks(right, values, float(size) / len(values))
+        unit = found[cell.name].unit
+        _ranks(right, values, float(size) / len(values), unit)
         if row == len(shown) - 1:
-            whole_steps(left, "draw")
-            right.set_xlabel("rank among the draws of all chains, as a share", fontsize=9)
+            whole_steps(left, "draw" if unit == "chain" else f"draw of its {unit}, in no order")
+            right.set_xlabel(f"rank among the draws of all {unit}s, as a share", fontsize=9)
     if hidden > 0:
         figure.supxlabel(f"and {hidden} more; of= chooses", fontsize=9)
     legend(figure)
@@ -65,7 +68,7 @@ def _draws(axes: Any, values: numpy.ndarray) -> None:
         axes.plot(chain, color=_colour(k, len(values)), linewidth=0.5, alpha=0.7, rasterized=True)
 
 
-def _ranks(axes: Any, values: numpy.ndarray, size: float) -> None:
+def _ranks(axes: Any, values: numpy.ndarray, size: float, unit: str) -> None:
     """How many times as often as equal shares each chain's draws have ranks in each bin."""
     count, length = values.shape
     # Values that occur often, as those of finite nodes, get their ranks in random order.
@@ -75,11 +78,11 @@ def _ranks(axes: Any, values: numpy.ndarray, size: float) -> None:
     # Bonferroni over bins and chains; a bin holds a chain's draw with probability 1 / BINS.
     sd = ((BINS - 1) / max(size, 1.0)) ** 0.5
     reach = float(norm.ppf(1 - (1 - LEVEL) / (2 * BINS * count))) * sd
-    axes.axhspan(max(1 - reach, 0), 1 + reach, color=BAND, linewidth=0, label="chains that mixed")
+    axes.axhspan(max(1 - reach, 0), 1 + reach, color=BAND, linewidth=0, label=f"{unit}s that agree")
     axes.axhline(1, color=FAINT, linewidth=0.8)
     for k, ranks in enumerate(order):
         counts = numpy.histogram(ranks, edges)[0] * BINS / length
-        label = f"chain {k + 1}" if count <= COLOURED else None
+        label = f"{unit} {k + 1}" if count <= COLOURED else None
         colour = _colour(k, count)
         axes.stairs(counts, edges / values.size, color=colour, label=label, baseline=None)
     axes.set_ylim(0, max(1.1 * axes.dataLim.y1, 1 + 1.1 * reach))
