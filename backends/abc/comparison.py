@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppl.compiler import Query
 from ppl.errors import QueryError
+from ppl.graph import Graph
 from ppl.mechanism import Data
 
 from .adjust import KINDS as ADJUSTMENTS
@@ -157,17 +158,30 @@ def _kind(query: Query, cells: int, u: Tensor) -> str:
     return "raw" if few or by_node or not u.shape[1] or len(u) < 4 * u.shape[1] else "linear"
 
 
-def _groups(query: Query, seen: Seen) -> dict[str, tuple[slice, bool]]:
-    """The columns of each node, and whether they are the members of one plate, one number each."""
+def _groups(query: Query, seen: Seen) -> dict[str, tuple[slice, str]]:
+    """The columns of each node, and what they are: `"numbers"`; a `"row"` of like ones, where places may tell something; or a `"sample"`, where they tell nothing."""
     found = {}
     for name, columns in seen.columns.items():
         mechanism = query.mechanism
         if query.summaries is not None and name in query.summaries.sources:
             mechanism = query.summaries.mechanism
         node, facts = mechanism.graph[name], mechanism.facts[name]
-        numbers = len(node.plates) + len(facts.event_shape)
-        found[name] = columns, numbers == 1
+        row = len(node.plates) + len(facts.event_shape) == 1
+        kind = "sample" if row and _exchangeable(mechanism.graph, name) else "row"
+        found[name] = columns, kind if row else "numbers"
     return found
+
+
+def _exchangeable(graph: Graph, name: str) -> bool:
+    """Whether the members of a node are alike but for chance: they are in an unordered plate, and nothing known tells them apart."""
+    if len(graph[name].axes) != 1 or graph.plates[graph[name].axes[0]].ordered:
+        return False
+    (plate,) = graph[name].axes
+    above = [graph[n] for n in {name, *graph.ancestors_of([name])} if n in graph]
+    inside = [node for node in above if plate in node.axes or node.name == name]
+    return not graph.plates[plate].of and not any(
+        node.is_input or plate in node.parents or not node.plates for node in inside
+    )
 
 
 def checked(query: Query) -> None:

@@ -26,6 +26,8 @@ KINDS = ("auto", "raw", "linear", "net")
 ITEMS, LAGS = 8, 5
 #: Order statistics that are kept of more items.
 ORDERED = 32
+#: Places of a row that are told apart.
+PLACES = 32
 #: Of a squared residual, in posterior variances, so that its logarithm is finite.
 LEAST = 1e-6
 
@@ -37,7 +39,7 @@ def learned(
     kind: str,
     cells: Tensor,
     u: Tensor,
-    groups: Mapping[str, tuple[slice, bool]],
+    groups: Mapping[str, tuple[slice, str]],
     seed: int,
     count: int = 1,
     spread: bool = False,
@@ -48,7 +50,7 @@ def learned(
         kind: `"linear"` or `"net"`.
         cells: Simulated data, `(n, cells)`.
         u: The parameters that they came from, on unbounded scales, `(n, parameters)`.
-        groups: For each node its columns, and whether they are the members of one plate, one number each.
+        groups: For each node its columns, and whether they are a sample, a row, or other numbers.
         seed: Decides what is held out, and how a net begins.
         count: Nets of which the summary is the mean.
         spread: Whether the logarithm of each parameter's remaining variance is predicted too, in columns after the means.
@@ -74,15 +76,15 @@ class _Features:
 
     Args:
         cells: Simulated data, from which the scales come.
-        groups: The columns of each node, and whether they are one plate.
+        groups: The columns of each node, and whether they are a sample, a row, or other numbers.
     """
 
-    def __init__(self, cells: Tensor, groups: Mapping[str, tuple[slice, bool]]):
+    def __init__(self, cells: Tensor, groups: Mapping[str, tuple[slice, str]]):
         self._groups = dict(groups)
         self._scales = {}
-        for name, (columns, plate) in self._groups.items():
+        for name, (columns, kind) in self._groups.items():
             x = cells[:, columns]
-            whole = x.reshape(-1, 1) if plate else x
+            whole = x if kind == "numbers" else x.reshape(-1, 1)
             centre = whole.nanmedian(dim=0).values
             spread = (whole - centre).abs().nanmedian(dim=0).values
             self._scales[name] = centre, torch.where(spread > 0, spread, torch.ones_like(spread))
@@ -96,11 +98,14 @@ class _Features:
 
     def _raw(self, cells: Tensor) -> Tensor:
         found = []
-        for name, (columns, plate) in self._groups.items():
+        for name, (columns, kind) in self._groups.items():
             centre, spread = self._scales[name]
             x = torch.nan_to_num((cells[:, columns] - centre) / spread)
             bent = torch.asinh(x)
-            if plate and x.shape[1] >= ITEMS:
+            if kind != "numbers" and x.shape[1] >= ITEMS:
+                if kind == "row":
+                    # A curve that falls has the same values as one that rises.
+                    found.append(_pooled(bent))
                 items = x.sort(dim=1).values
                 count = min(x.shape[1], ORDERED)
                 places = torch.linspace(0, x.shape[1] - 1, count).round().long()
@@ -118,6 +123,11 @@ class _Features:
             else:
                 found += [bent, bent**2]
         return torch.cat(found, dim=1)
+
+
+def _pooled(row: Tensor) -> Tensor:
+    """A row as means of neighbours, at most `PLACES` of them, `(n, places)`."""
+    return torch.nn.functional.adaptive_avg_pool1d(row, min(row.shape[1], PLACES))
 
 
 def _shape(ordered: Tensor, places: Tensor) -> list[Tensor]:

@@ -94,7 +94,7 @@ def check(
         store=store,
     )
     _, [posterior] = answer(question)
-    certificate = posterior.check(  # type: ignore[attr-defined]
+    certificate = posterior.check(
         budget=budget_of(simulations, seconds), seed=seed, progress=sys.stderr.isatty()
     )
     from ..posterior.certificate import GRADES

@@ -102,15 +102,14 @@ class Folder:
         rows = [
             ({"observation": k} if many else {}) | _flat(row)
             for k, posterior in enumerate(posteriors)
-            for row in posterior.summary().rows  # type: ignore[attr-defined]
+            for row in posterior.summary().rows
         ]
         _write_csv(self.path / "summary.csv", rows)
         written = ["summary.json", "summary.csv", "plan.json", self._draws(posteriors, draws)]
         pages: dict[str, Callable[[Path], Any]] = {"dag.svg": lambda path: plan.draw().save(path)}
         if not many:
             pages["marginals.png"] = lambda path: posteriors[0].plot(path=str(path))
-            if hasattr(posteriors[0], "report"):
-                pages["report.html"] = posteriors[0].report
+            pages["report.html"] = posteriors[0].report
         for name, write in pages.items():
             # The numbers are safe by now; a picture that cannot be drawn here is no reason to fail.
             try:

@@ -148,15 +148,15 @@ def _verify(posteriors: list[Posterior], seed: int) -> None:
     """Do more work on the answers that nothing vouches for."""
     for posterior in posteriors:
         if posterior.certificate.grade == "U":
-            posterior.check(seed=seed, progress=sys.stderr.isatty())  # type: ignore[attr-defined]
+            posterior.check(seed=seed, progress=sys.stderr.isatty())
 
 
 def document(plan: Plan, posteriors: list[Posterior], many: bool) -> dict[str, Any]:
     """What `--json` prints: the question, and one answer or a list of them."""
     answers = [
         {
-            "posterior": posterior.summary().to_dict(),  # type: ignore[attr-defined]
-            "certificate": posterior.certificate.to_dict(),  # type: ignore[attr-defined]
+            "posterior": posterior.summary().to_dict(),
+            "certificate": posterior.certificate.to_dict(),
         }
         for posterior in posteriors
     ]

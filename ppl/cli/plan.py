@@ -67,7 +67,7 @@ def plan(
     question = Question(model, given, data, of, do, size, method, (simulations, seconds), seed)
     made, _ = question.plan(open_=True)
     if report is not None:
-        made.report(report, force=force)  # type: ignore[attr-defined]
+        made.report(report, force=force)
     able = all(route.verdict is not None for route in made.routes if route.ask)
     text = made if report is None else f"{made}\n\n{report}: the plan as a page"
     if able:

@@ -507,6 +507,23 @@ class Plan:
 
         return printed(self)
 
+    def report(self, path: str | PathLike[str], *, force: bool = False) -> Path:
+        """Write the model and this plan into one HTML file; see `Posterior.report`.
+
+        Args:
+            path: Of the file.
+            force: Whether a file of this name may be replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            StoreError: If the file is there already, or cannot be written.
+        """
+        from ..report import of_plan
+
+        return of_plan(self, path, force=force)
+
     def __str__(self) -> str:
         given = ", ".join(self.query.given) or "nothing"
         rows = [

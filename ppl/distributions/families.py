@@ -123,12 +123,12 @@ def LogNormal(loc: Any = 0.0, scale: Any = 1.0) -> Distribution:
 
 
 def HalfNormal(scale: Any = 1.0) -> Distribution:
-    """|x| for a normal x of mean zero."""
+    """The absolute value of a normal number of mean zero."""
     return _make(_HALF_NORMAL, scale=scale)
 
 
 def HalfCauchy(scale: Any = 1.0) -> Distribution:
-    """|x| for a Cauchy x around zero."""
+    """The absolute value of a Cauchy number around zero."""
     return _make(_HALF_CAUCHY, scale=scale)
 
 

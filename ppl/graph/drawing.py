@@ -8,27 +8,22 @@ References:
 from __future__ import annotations
 
 import html
-import os
-import shutil
-import subprocess
-import sys
-import sysconfig
+from collections import Counter
 from collections.abc import Collection, Mapping
-from io import BytesIO
-from pathlib import Path
-from typing import Any
 
 import graphviz
 
-from ..errors import BackendError
 from .graph import Graph
 from .node import Node, Plate
+from .picture import Picture
 from .story import SYMBOLS, set_to
 
-__all__ = ["Picture", "draw"]
+__all__ = ["draw"]
 
 INK, PALE, SHADE, MIST, PAPER = "#222222", "#B4B4B4", "#D2D2D2", "#F2F2F2", "#FFFFFF"
 CUT = "#8A8A8A"
+#: Beyond so many nodes names are written alone; with more than so many beside one another the picture runs from left to right.
+CROWDED, WIDE = 60, 24
 # Blue and vermilion of Okabe and Ito's palette, which colour-blind readers can tell apart.
 BORDERS = {"theta": "#0072B2", "nuisance": "#C75000"}
 
@@ -85,11 +80,14 @@ def draw(
     }
     shown = {name: node for name, node in graph.nodes.items() if name not in merged}
     kinds |= {child: kinds[carrier] for carrier, child in merged.items() if carrier in kinds}
-    style = _style(crowded=len(shown) > 60, boxed=any(node.axes for node in shown.values()))
+    crowded, wide = len(shown) > CROWDED, _widest(graph, shown) > WIDE
+    style = _style(crowded, wide, boxed=any(node.axes for node in shown.values()))
     # Escaped, a model called "<b>" is no HTML.
     picture = Picture(graphviz.escape(graph.name), **style)
     statements = {
-        name: _node(node, kinds.get(name), colours.get(name), notes.get(name), name in faded)
+        name: _node(
+            node, kinds.get(name), colours.get(name), notes.get(name), name in faded, crowded
+        )
         for name, node in shown.items()
     }
     picture.body += _boxes(graph, shown, statements)
@@ -99,130 +97,36 @@ def draw(
     return picture
 
 
-class Picture(graphviz.Digraph):
-    """A drawn graph: notebooks show it inline, `save` writes it to a file.
-
-    It is a `graphviz.Digraph`, whose `source` is the text of the picture, and is rendered by
-    Graphviz' `dot` where that is installed, otherwise by the pip-installed `graphviz-pure`.
-    """
-
-    def __init__(self, name: str | None = None, **options: Any):
-        base = "".join(c if c.isalnum() or c in "-_." else "_" for c in name or "model")
-        options.setdefault("filename", f"{base}.gv")
-        super().__init__(name, **options)
-
-    def __repr__(self) -> str:
-        base = Path(self.filename).stem
-        return f'Picture of {self.name}: .save("{base}.svg"), or .source for its text'
-
-    def save(
-        self,
-        filename: str | os.PathLike[str] | None = None,
-        directory: str | os.PathLike[str] | None = None,
-        *,
-        skip_existing: bool | None = False,
-    ) -> Path:
-        """Write the picture to a file.
-
-        Args:
-            filename: Ends in .svg, .png, .pdf or .jpg for a picture; any other name, as model.gv,
-                saves the source.
-            directory: Where to put it, if not where `filename` says.
-            skip_existing: Whether to leave a file that is there alone.
-
-        Returns:
-            The path of the file.
-
-        Raises:
-            BackendError: If a picture was asked for and nothing can render it.
-        """
-        path = Path(directory or self.directory, filename or self.filename)
-        if skip_existing and path.exists():
-            return path
-        format = path.suffix.lower().lstrip(".")
-        if format in ("svg", "png", "pdf", "jpg", "jpeg"):
-            content = _rendered(self.source, format)
-        else:
-            content = self.source.encode()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return path
-
-    def pipe(
-        self, format: str | None = None, *, encoding: str | None = None, **ignored: Any
-    ) -> Any:
-        """The rendered picture: bytes, or text where an encoding is given."""
-        content = _rendered(self.source, format or self.format)
-        return content if encoding is None else content.decode(encoding)
-
-    def render(
-        self,
-        filename: str | os.PathLike[str] | None = None,
-        directory: str | os.PathLike[str] | None = None,
-        view: bool = False,
-        cleanup: bool = False,
-        format: str | None = None,
-        *,
-        outfile: str | os.PathLike[str] | None = None,
-        **ignored: Any,
-    ) -> str:
-        """Save source and picture beside each other, as `graphviz` does; `view=True` also opens it.
-
-        Returns:
-            The path of the picture.
-        """
-        if outfile is not None:
-            path = self.save(outfile, directory)
-        else:
-            source = Path(directory or self.directory, filename or self.filename)
-            path = self.save(f"{source}.{format or self.format}")
-            if not cleanup:
-                source.write_text(self.source, encoding="utf-8")
-        if view:
-            self._view(str(path), format=path.suffix.lstrip("."), quiet=False)
-        return str(path)
-
-    def _repr_svg_(self) -> str | None:
-        try:
-            return self.pipe("svg", encoding="utf-8")
-        except BackendError:
-            return None
-
-    def _repr_mimebundle_(
-        self, include: Any = None, exclude: Any = None, **ignored: Any
-    ) -> dict[str, Any]:
-        svg = self._repr_svg_()
-        bundle = (
-            {"text/plain": self.source}
-            if svg is None
-            else {"text/plain": repr(self), "image/svg+xml": svg}
-        )
-        kept = bundle.keys() if include is None else set(include)
-        return {
-            mime: shown
-            for mime, shown in bundle.items()
-            if mime in kept and mime not in (exclude or ())
-        }
+def _widest(graph: Graph, shown: Mapping[str, Node]) -> int:
+    """How many nodes are equally many arrows away from where the longest paths begin, at most."""
+    depth: dict[str, int] = {}
+    for name in shown:
+        above = [depth[p] for p in graph.parents(name) if p in depth]
+        depth[name] = 1 + max(above, default=-1)
+    return max(Counter(depth.values()).values(), default=0)
 
 
-def _style(crowded: bool, boxed: bool) -> dict[str, dict[str, str]]:
+def _style(crowded: bool, wide: bool, boxed: bool) -> dict[str, dict[str, str]]:
     font = {"fontname": "Helvetica", "fontsize": "11" if crowded else "13", "fontcolor": INK}
-    spaces = {"nodesep": "0.35", "ranksep": "0.45"}
+    spaces = {"nodesep": "0.35", "ranksep": "0.45", "rankdir": "TB"}
     if crowded:
-        spaces = {"nodesep": "0.12", "ranksep": "0.35"}
+        spaces |= {"nodesep": "0.12", "ranksep": "0.35"}
         # Big boxes are ranked together, or they become as wide as the street. Without boxes,
         # unconnected parts are packed side by side; packing loses boxes.
         spaces |= {"newrank": "true"} if boxed else {"pack": "8", "packmode": "graph"}
+    if crowded and wide:
+        # A broad graph is read from left to right: pages scroll down, and names are flat.
+        spaces |= {"rankdir": "LR", "nodesep": "0.05", "ranksep": "1.2"}
     return {
         # The paper is white, so that the ink can be read on a dark page too.
-        "graph_attr": {**font, "bgcolor": PAPER, "rankdir": "TB", "pad": "0.15", **spaces},
+        "graph_attr": {**font, "bgcolor": PAPER, "pad": "0.15", **spaces},
         "node_attr": {
             **font,
             "shape": "ellipse",
             "style": "filled",
             "fillcolor": PAPER,
             "color": INK,
-            "height": "0.4",
+            "height": "0.25" if crowded else "0.4",
             "margin": "0.06,0.03",
         },
         "edge_attr": {**font, "fontsize": "10", "color": INK, "arrowsize": "0.7"},
@@ -232,7 +136,14 @@ def _style(crowded: bool, boxed: bool) -> dict[str, dict[str, str]]:
 # -- nodes -----------------------------------------------------------------------------------------
 
 
-def _node(node: Node, kind: str | None, colour: str | None, note: str | None, faded: bool) -> str:
+def _node(
+    node: Node,
+    kind: str | None,
+    colour: str | None,
+    note: str | None,
+    faded: bool,
+    crowded: bool,
+) -> str:
     family = (kind or "").partition(": ")[2]
     ink = PALE if faded else _readable_on(colour)
     border = PALE if faded else BORDERS.get(node.role, INK)
@@ -266,9 +177,12 @@ def _node(node: Node, kind: str | None, colour: str | None, note: str | None, fa
         styles.append("dashed")
         words.append(f"all {node.over}")
     symbol = border if colour is None or faded else ink
-    below = [
-        _small(line, shade) for line, shade in ((" · ".join(words), symbol), (note, ink)) if line
-    ]
+    said = " · ".join(words)
+    if crowded:
+        # Among many nodes only names are written; the rest is told where the pointer rests.
+        look["tooltip"] = " · ".join([node.name, *words])
+        said = ""
+    below = [_small(line, shade) for line, shade in ((said, symbol), (note, ink)) if line]
     label = "<br/>".join([f'<font color="{ink}">{_escaped(title)}</font>', *below])
     look["style"] = ",".join(styles)
     attributes = " ".join(f"{key}={_quoted(value)}" for key, value in look.items())
@@ -424,71 +338,3 @@ def _legend(shown: Mapping[str, Node], kinds: Mapping[str, str]) -> str:
         "dashed arrow: cut": any(node.cut for node in nodes),
     }
     return "   |   ".join(words for words, occurs in said.items() if occurs)
-
-
-# -- rendering -------------------------------------------------------------------------------------
-
-
-def _rendered(source: str, format: str) -> bytes:
-    """The picture as a file's bytes, by the first renderer that can."""
-    found = _renderers()
-    if not found:
-        raise BackendError(
-            "There is no renderer for pictures: neither Graphviz' 'dot' is on the PATH nor is "
-            "'graphviz-pure' installed. Run 'pip install graphviz-pure', or install Graphviz from "
-            "graphviz.org. Without either, .source is the picture as text, and "
-            '.save("model.gv") writes it to a file.'
-        )
-    complaints = []
-    for command in found:
-        try:
-            # graphviz-pure writes no PDF.
-            if format == "pdf" and Path(command).stem == "graphviz-pure":
-                return _pdf(command, source)
-            return _call(
-                command,
-                source,
-                f"-T{format}",
-                *(["-Gdpi=192"] if format in ("png", "jpg", "jpeg") else []),
-            )
-        except (OSError, subprocess.SubprocessError, ImportError) as error:
-            said = getattr(error, "stderr", None)
-            complaints.append(
-                f"{command}: {said.decode(errors='replace').strip() if said else error}"
-            )
-    raise BackendError(
-        f"The picture could not be rendered as {format} ({'; '.join(complaints)}). "
-        "Try another format; .source is the picture as text, and "
-        '.save("model.gv") writes it to a file.'
-    )
-
-
-def _renderers() -> list[str]:
-    places = (None, str(Path(sys.executable).parent), sysconfig.get_path("scripts"))
-    pure = next(filter(None, (shutil.which("graphviz-pure", path=place) for place in places)), None)
-    return [command for command in (shutil.which("dot"), pure) if command]
-
-
-def _call(command: str, source: str, *options: str) -> bytes:
-    # Layout is quick; a minute means that the graph has become too dense to draw.
-    done = subprocess.run(
-        [command, *options], input=source.encode(), capture_output=True, timeout=60, check=True
-    )
-    return done.stdout
-
-
-def _pdf(command: str, source: str) -> bytes:
-    """A PDF with one sharp bitmap on its page."""
-    from PIL import Image
-
-    dots = 300
-    png = _call(command, source, "-Tpng", f"-Gdpi={dots}")
-    # Width and height are at a fixed place in a PNG. Pillow refuses enormous bitmaps, so those are
-    # drawn coarser.
-    pixels = int.from_bytes(png[16:20]) * int.from_bytes(png[20:24])
-    if pixels > 60e6:
-        dots = int(dots * (60e6 / pixels) ** 0.5)
-        png = _call(command, source, "-Tpng", f"-Gdpi={dots}")
-    page = BytesIO()
-    Image.open(BytesIO(png)).convert("RGB").save(page, "PDF", resolution=dots)
-    return page.getvalue()

@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -527,6 +529,38 @@ class Posterior:
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+    def report(self, path: str | PathLike[str], *, force: bool = False, draws: int = 200) -> Path:
+        """Write everything about this answer into one HTML file: model, plan, posterior, predictive check, certificate, versions.
+
+        The file needs no network and no program but a browser; equal inputs give equal files.
+
+        Args:
+            path: Of the file.
+            force: Whether a file of this name may be replaced.
+            draws: How many data sets the predictive check simulates; 0 leaves it out.
+
+        Returns:
+            The path.
+
+        Raises:
+            StoreError: If the file is there already, or cannot be written.
+
+        Example:
+            >>> import pathlib, tempfile, ppl
+            >>> from ppl.distributions import Bernoulli
+            >>> m = ppl.Model("m")
+            >>> @m.latent
+            ... def rain(): return Bernoulli(0.2)
+            >>> @m.observed
+            ... def wet(rain): return Bernoulli([0.1, 0.9][rain])
+            >>> file = pathlib.Path(tempfile.mkdtemp()) / "rain.html"
+            >>> ppl.infer(m, {"wet": 1}).report(file) == file and "0.6923" in file.read_text()
+            True
+        """
+        from ..report import of_posterior
+
+        return of_posterior(self, path, force=force, draws=draws)
 
     def __str__(self) -> str:
         return str(self.summary())

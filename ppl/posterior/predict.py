@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ __all__ = ["Predictive", "predict", "predicted", "prior_draws"]
 
 #: How many times as many draws are tried as are wanted, where bodies fail.
 PATIENCE = 20
+#: Engines that are asked again for what they integrated out, where predictions need it: they simulate nothing and train nothing.
+CHEAP = frozenset({"exact", "closed", "quadrature", "nuts", "smc", "prior"})
 
 
 class Predictive(dict):
@@ -43,6 +46,7 @@ def predict(
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise QueryError(f"predict(n={n!r}): the number of draws is a positive integer.")
     scene = _Scene(posterior, of, model, inputs)
+    posterior = _informed(posterior, scene)
     parts: list[dict[str, Tensor]] = []
     have = failed = 0
     for attempt in range(PATIENCE):
@@ -133,13 +137,13 @@ class _Scene:
             and not (name in posterior.graph and posterior.graph[name].intervened)
         ]
         #: What an intervention changes has another law than the one that was inferred.
-        self._anew = part.descendants_of(changed) if changed else set()
+        self.changed = part.descendants_of(changed) if changed else set()
 
     def draw(self, draws: Mapping[str, Tensor], n: int, seed: int) -> Batch:
         """Everything that matters, given draws of the reported nodes."""
         part, fixed = self.mechanism.graph, {}
         for name, value in draws.items():
-            if name not in part or name in self._anew or part[name].intervened:
+            if name not in part or name in self.changed or part[name].intervened:
                 continue
             if name in self.names and part[name].role == "observed":
                 continue
@@ -155,6 +159,38 @@ class _Scene:
     def wanted(self, batch: Batch, n: int) -> dict[str, Tensor]:
         """The nodes that were asked for, `(n, *plates, *event)`."""
         return {k: batch.values[k].expand((n, *batch.values[k].shape[1:])) for k in self.names}
+
+
+def _informed(posterior: Posterior, scene: _Scene) -> Posterior:
+    """The posterior, with what it integrated out and the data tell something of, as far as predictions depend on it.
+
+    A nuisance that all data share is no other one tomorrow. Members of plates are: theirs are drawn anew.
+    """
+    if posterior.saved:
+        return posterior
+    part = scene.mechanism.graph
+    inferred = {n for route in posterior.plan.routes if route.ask for n in route.query.free}
+    hidden = [
+        name
+        for name, node in part.nodes.items()
+        if name in inferred
+        and name not in posterior.of
+        and not node.axes
+        and scene.mechanism.facts[name].kind in ("explicit", "opaque")
+        and name not in scene.changed
+        and not node.intervened
+    ]
+    if not hidden:
+        return posterior
+    asked = (*posterior.of, *hidden)
+    if {r.method for r in posterior.plan.routes if r.ask} <= CHEAP:
+        return posterior.plan.further(posterior.observation, {}, asked)
+    warnings.warn(
+        f"predict: {', '.join(hidden)} was integrated out by {posterior.method}, so that predictions draw it from its prior. "
+        f"To predict with what the data say of it, infer of={list(asked)}.",
+        stacklevel=4,
+    )
+    return posterior
 
 
 def _graph(posterior: Posterior, model: Any) -> Graph:

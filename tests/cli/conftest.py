@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from ppl.cli import app
 
-DATA = Path(__file__).resolve().parent.parent / "data"
+DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
 
 GARDEN = """
 import ppl

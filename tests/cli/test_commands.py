@@ -14,11 +14,6 @@ from ppl.cli.target import model_of
 from ppl.posterior import Certificate, Posterior
 
 # These come with other parts of Galton.
-summaries = pytest.mark.skipif(
-    not hasattr(ppl.posterior, "Summary"), reason="summaries have no to_dict() yet"
-)
-checks = pytest.mark.skipif(not hasattr(Posterior, "check"), reason="nothing checks yet")
-reports = pytest.mark.skipif(not hasattr(Posterior, "report"), reason="nothing reports yet")
 
 
 # -- draw and plan -------------------------------------------------------------------------------
@@ -72,7 +67,6 @@ def test_a_plan_that_nothing_can_follow_ends_with_three(galton, folder):
     assert "unverified: no engine" in done.stderr
 
 
-@reports
 def test_plan_writes_a_report(galton, folder):
     """A page, which is not replaced without --force."""
     words = ("plan", "garden.py", "--given", "wet", "--report", "plan.html")
@@ -112,7 +106,6 @@ def test_impossible_evidence_is_an_error(galton, folder):
     assert done.stderr.startswith("error: ")
 
 
-@summaries
 def test_json_is_alone_on_the_standard_output(galton):
     """Although the model's file prints; numbers agree with the API."""
     done = galton("infer", "models.py:line", "-g", "x=1,2", "-g", "y=1,2", "--json")
@@ -124,7 +117,6 @@ def test_json_is_alone_on_the_standard_output(galton):
     assert json.loads(done.stdout)["certificate"]["grade"] == "A"
 
 
-@summaries
 def test_out_is_a_folder_of_files_that_other_programs_read(galton, folder):
     """Summary, draws with labels, pictures, plan, report."""
     words = ("infer", "garden.py", "-g", "wet=1", "--of", "weather", "--out", "answer")
@@ -147,15 +139,12 @@ def test_out_is_a_folder_of_files_that_other_programs_read(galton, folder):
     assert galton(*words, "--force", "--json").exit_code == 0
 
 
-@summaries
-@reports
 def test_out_has_a_report(galton, folder):
     """One page."""
     assert galton("infer", "garden.py", "-g", "wet=1", "--out", "answer").exit_code == 0
     assert "<html" in (folder / "answer" / "report.html").read_text()
 
 
-@summaries
 def test_many_answers_are_written_as_tables_with_a_column_for_the_observation(galton, folder):
     """Draws and summaries of all of them, in the order of the rows."""
     (folder / "a.csv").write_text("wet\n1\n0\n")
@@ -202,7 +191,6 @@ def test_a_folder_for_an_answer_that_failed_is_not_left_behind(galton, folder):
 # -- check and strict ----------------------------------------------------------------------------
 
 
-@checks
 def test_check_prints_the_certificate_and_an_exact_answer_passes(galton):
     """Grade A is at least A."""
     done = galton("check", "garden.py", "-g", "wet=1", "--at-least", "a")

@@ -10,7 +10,9 @@ import pytest
 
 from ppl.errors import BackendError, QueryError
 from ppl.graph import Body, Graph, Node, Parent, Plate, drawing
-from ppl.graph.drawing import Picture, draw
+from ppl.graph import picture as rendering
+from ppl.graph.drawing import draw
+from ppl.graph.picture import Picture
 
 
 def body(*parents: str | Parent) -> Body:
@@ -416,7 +418,7 @@ def test_two_hundred_nodes_are_drawn_each_once_and_in_their_boxes(plates):
 
 
 def test_without_a_renderer_the_error_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(drawing.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(rendering.shutil, "which", lambda *_, **__: None)
     picture = draw(garden())
 
     with pytest.raises(BackendError, match=r"pip install graphviz-pure(.|\n)*\.source"):
@@ -432,11 +434,26 @@ def test_a_broken_dot_gives_way_to_the_other_renderer(monkeypatch, tmp_path):
     broken = tmp_path / "dot"
     broken.write_text("#!/bin/sh\necho no layout engine >&2\nexit 1\n")
     broken.chmod(0o755)
-    working = drawing._renderers()[-1]
+    working = rendering._renderers()[-1]
 
-    monkeypatch.setattr(drawing, "_renderers", lambda: [str(broken), working])
+    monkeypatch.setattr(rendering, "_renderers", lambda: [str(broken), working])
     assert draw(garden()).pipe("png").startswith(b"\x89PNG")
 
-    monkeypatch.setattr(drawing, "_renderers", lambda: [str(broken)])
+    monkeypatch.setattr(rendering, "_renderers", lambda: [str(broken)])
     with pytest.raises(BackendError, match="no layout engine"):
         draw(garden()).pipe("png")
+
+
+def test_a_broad_graph_is_read_from_left_to_right_with_names_alone():
+    """A hundred children of one node would be a strip that no page shows."""
+    nodes = [Node(f"n{i}", "latent", body=body(*(["n0"] if i else []))) for i in range(100)]
+
+    picture = draw(graph(*nodes))
+    svg = picture.pipe("svg", encoding="utf-8")
+    width, height = (
+        float(svg.split(f'{side}="')[1].split("pt")[0]) for side in ("width", "height")
+    )
+
+    assert height > 2 * width
+    assert "Z" not in statement(picture, "n5").partition("tooltip")[0]
+    assert 'tooltip="n5 · Z"' in statement(picture, "n5")

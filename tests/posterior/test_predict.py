@@ -108,3 +108,38 @@ def test_what_cannot_be_predicted_is_refused(call, said):
     found = ppl.infer(chain(), {"ill": 1}, of=["smokes", "tar"])
     with pytest.raises(ppl.QueryError, match=said):
         found.predict(**call)
+
+
+def shared_noise(opaque: bool) -> ppl.Model:
+    """A number, and a far larger offset that nobody asks for: 20 was seen, and 20 will be seen again."""
+    model = ppl.Model("offset")
+    model.theta(lambda: Normal(0, 1), name="theta")
+    model.nuisance(lambda: Normal(0, 10), name="eta")
+    if opaque:
+        model.observed(lambda theta, eta, rng: theta + eta + 0.1 * rng.normal(), name="x")
+    else:
+        model.observed(lambda theta, eta: Normal(theta + eta, 0.1), name="x")
+    return model
+
+
+def test_a_nuisance_that_is_shared_keeps_what_the_data_say_of_it():
+    """x was 20 within .1, whatever the offset: it is predicted to be so again."""
+    posterior = ppl.infer(shared_noise(False), {"x": 20.0})
+    assert posterior.of == ("theta",)
+    x = posterior.predict(n=2000)["x"]
+    sd = 0.02**0.5
+    # The noise of x and of what was seen; the prior draws in by a thousandth.
+    assert float(x.mean()) == pytest.approx(20, abs=0.01 + 4 * sd / 2000**0.5)
+    assert float(x.std()) == pytest.approx(sd, rel=4 / 4000**0.5)
+
+
+def test_where_asking_again_is_dear_it_is_said():
+    """A net would have to be trained again."""
+    posterior = ppl.infer(
+        shared_noise(True),
+        {"x": 20.0},
+        method=ppl.Method("npe", epochs=2),
+        budget=ppl.Budget(simulations=300),
+    )
+    with pytest.warns(UserWarning, match=r"eta was integrated out by npe.*of=\['theta', 'eta'\]"):
+        posterior.predict(n=5)
