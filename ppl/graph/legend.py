@@ -28,20 +28,24 @@ def legend(
         across: Symbols beside one another.
         common: What most nodes are, where it is not written in them.
     """
-    rows = [
-        f'<tr><td bgcolor="{colour}" border="1" color="#7A7A7A" width="16" height="9" fixedsize="true"></td>'
+    swatches = [
+        f'<tr><td bgcolor="{colour}" border="1" color="#7A7A7A" width="16" height="10" fixedsize="true"></td>'
         f'<td align="left">{_words(words, ink)}</td></tr>'
         for colour, words in key.items()
     ]
+    rows = [f'<tr><td align="left">{_table(swatches, 3)}</td></tr>'] if swatches else []
     said = _symbols(shown, kinds)
     said += [f"{common}, where nothing else is said"] if common else []
     rows += [
-        f'<tr><td colspan="2" align="left">{_words("   |   ".join(said[k : k + across]), ink)}</td></tr>'
+        f'<tr><td align="left">{_words("   |   ".join(said[k : k + across]), ink)}</td></tr>'
         for k in range(0, len(said), across)
     ]
-    return (
-        f'<table border="0" cellborder="0" cellspacing="3" cellpadding="1">{"".join(rows)}</table>'
-    )
+    return _table(rows, 0)
+
+
+def _table(rows: list[str], space: int) -> str:
+    look = f'border="0" cellborder="0" cellspacing="{space}" cellpadding="2"'
+    return f"<table {look}>{''.join(rows)}</table>"
 
 
 def _words(words: str, ink: str) -> str:

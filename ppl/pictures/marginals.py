@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
     from ..posterior import Marginal, Posterior
 
-__all__ = ["beside_prior", "draw", "shares"]
+__all__ = ["PALE", "beside_prior", "draw", "shares"]
 
 #: Panels in one figure at most; groups of values that a long table is drawn in; draws from a prior.
 MOST, GROUPS, DRAWS = 12, 60, 4000
+#: How dark areas are that lie on top of each other.
+PALE = 0.07
 
 
 def draw(
@@ -50,11 +52,12 @@ def draw(
                 colour = COLOURS[k % len(COLOURS)]
                 own = one[cell.name]
                 if own.finite and own.domain.dim() == 1:
-                    _long(axes, own, cell, label, colour)
+                    _long(axes, own, cell, label, colour, PALE if len(many) > 1 else 0.2)
                     continue
                 if (label, cell.name) not in values:
                     values[label, cell.name] = spread(own)
-                density(axes, values[label, cell.name][cell.rows], label, colour)
+                pale = PALE if len(many) > 1 else 0.2
+                density(axes, values[label, cell.name][cell.rows], label, colour, filled=pale)
             axes.set_yticks([])
         if cell in true:
             mark(axes, true[cell], known)
@@ -120,7 +123,9 @@ def shares(marginal: Marginal, cell: Cell, domain: Tensor) -> numpy.ndarray:
     return numpy.array([known.get(value, 0.0) for value in domain.tolist()])
 
 
-def _long(axes: Any, marginal: Marginal, cell: Cell, label: str, colour: str) -> None:
+def _long(
+    axes: Any, marginal: Marginal, cell: Cell, label: str, colour: str, filled: float
+) -> None:
     """Many values are a curve: their mean probability, group by group."""
     order = marginal.domain.argsort()
     values, probs = marginal.domain[order].numpy(), marginal.probs[cell.at][order].numpy()
@@ -128,6 +133,6 @@ def _long(axes: Any, marginal: Marginal, cell: Cell, label: str, colour: str) ->
     centres = [float(values[g].mean()) for g in groups]
     heights = [float(probs[g].mean()) for g in groups]
     axes.plot(centres, heights, color=colour, label=label or None, linewidth=1.3)
-    axes.fill_between(centres, heights, alpha=0.2, color=colour, linewidth=0)
+    axes.fill_between(centres, heights, alpha=filled, color=colour, linewidth=0)
     top = max(axes.get_ylim()[1] if len(axes.lines) > 1 else 0, 1.06 * max(heights))
     axes.set_ylim(0, top)

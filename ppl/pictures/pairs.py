@@ -11,8 +11,8 @@ from scipy.ndimage import gaussian_filter
 
 from ..errors import QueryError
 from .cells import Cell, drawn, few, truths
-from .marginals import shares
-from .shapes import bars, density, labels, mark, ticks, worth_showing
+from .marginals import PALE, shares
+from .shapes import bars, density, labels, mark, spread, ticks, worth_showing
 from .style import COLOURS, bare, legend, new_figure
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def draw(
         for column, left in enumerate(numbers[: row + 1]):
             axes = bare(figure.add_subplot(count, count, row * count + column + 1))
             if row == column:
-                left.alone(axes, list(many), [table[left.cell] for table in tables])
+                left.alone(axes, list(many))
             else:
                 for k, table in enumerate(tables):
                     x, y = left.placed(table[left.cell]), below.placed(table[below.cell])
@@ -108,7 +108,7 @@ class _Number:
             high = max(high, inside[2] + 0.2 * (inside[2] - inside[1]))
         return cls(cell, marginals, None, (low, high) if high > low else (low - 1, high + 1))
 
-    def alone(self, axes: Any, names: Sequence[str], columns: Sequence[Tensor]) -> None:
+    def alone(self, axes: Any, names: Sequence[str]) -> None:
         """Its marginals."""
         first = self.marginals[0]
         colours = [COLOURS[k % len(COLOURS)] for k in range(len(names))]
@@ -118,8 +118,9 @@ class _Number:
                 axes, first.domain, first.states, [*zip(names, probs, colours, strict=True)], False
             )
             return
-        for name, column, colour in zip(names, columns, colours, strict=True):
-            density(axes, column, name, colour)
+        pale = PALE if len(names) > 1 else 0.2
+        for name, marginal, colour in zip(names, self.marginals, colours, strict=True):
+            density(axes, spread(marginal)[self.cell.rows], name, colour, filled=pale)
 
     def placed(self, column: Tensor) -> numpy.ndarray:
         """Where draws stand; finite ones at the places of their bars, or nowhere."""

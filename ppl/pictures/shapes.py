@@ -28,13 +28,19 @@ def spread(marginal: Marginal) -> Tensor:
 
 
 def density(
-    axes: Any, values: Tensor, label: str, colour: str, height: float | None = None
+    axes: Any,
+    values: Tensor,
+    label: str,
+    colour: str,
+    height: float | None = None,
+    filled: float = 0.2,
 ) -> None:
     """A smoothed density, which does not leak beyond the values.
 
     Args:
         values: Equally likely, `(n,)`.
         height: Of the summit; by default the area is one.
+        filled: How dark the area is; many on top of each other should be pale.
     """
     from arviz_stats.base import array_stats
 
@@ -48,7 +54,7 @@ def density(
     if height is not None:
         heights = heights * (height / heights.max())
     axes.plot(places, heights, color=colour, label=label or None, linewidth=1.3)
-    axes.fill_between(places, heights, alpha=0.2, color=colour, linewidth=0)
+    axes.fill_between(places, heights, alpha=filled, color=colour, linewidth=0)
     top = max(axes.get_ylim()[1] if len(axes.lines) > 1 else 0, 1.06 * heights.max())
     axes.set_ylim(0, top)
 
