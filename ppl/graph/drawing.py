@@ -186,7 +186,7 @@ def _node(
     elif node.is_input:
         look |= {"shape": "box", "height": "0.3", "penwidth": "0.6", "fillcolor": colour or MIST}
     elif kind == "opaque" or node.outputs:
-        look |= {"shape": "box", "penwidth": "1.8"}
+        look |= {"shape": "box", "penwidth": "1.8", "margin": "0.1,0.04"}
     elif node.role == "deterministic":
         look |= {"peripheries": "2"}
     if node.over is not None:
@@ -225,10 +225,9 @@ def _said(node: Node, kind: str | None) -> str:
 
 
 def _folded(count: int) -> str:
-    words = f"{count} more node{'s' if count > 1 else ''},"
-    look = f'shape=plaintext style="" fillcolor="{PAPER}" fontcolor="#6A6A6A" fontsize=10'
-    label = f"{escaped(words)}<br/>which cannot change the answer"
-    return f"\t{quoted(FOLDED)} [label=<{label}> {look}]\n"
+    words = f"{count} more node{'s' if count > 1 else ''},<br/>which cannot change the answer"
+    look = f'shape=box style="dashed,rounded" color="{PALE}" fontcolor="#6A6A6A" fontsize=10'
+    return f'\t{quoted(FOLDED)} [label=<{words}> {look} margin="0.2,0.05"]\n'
 
 
 def _readable_on(colour: str | None) -> str:

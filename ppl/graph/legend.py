@@ -49,7 +49,9 @@ def _table(rows: list[str], space: int) -> str:
 
 
 def _words(words: str, ink: str) -> str:
-    return f'<font point-size="10" color="{ink}">{escaped(words)}</font>'
+    # A reader's font may be broader than the one that Graphviz measures.
+    room = "\u2002" * (len(words) // 12 + 1)
+    return f'<font point-size="10" color="{ink}">{escaped(words)}{room}</font>'
 
 
 def _symbols(shown: Collection[Node], kinds: Mapping[str, str]) -> list[str]:

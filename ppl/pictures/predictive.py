@@ -75,10 +75,6 @@ def draw(posterior: Posterior, of: str | Sequence[str] | None, seed: int) -> Any
     names = [of] if isinstance(of, str) else None if of is None else list(of)
     drawn = posterior.predict(names, n=DRAWS, seed=seed)
     shown = [one for name, value in drawn.items() for one in _columns(posterior, name, value)]
-    if not shown:
-        raise QueryError(
-            f"plot: 'predictive' compares predictions with data, and no node of {posterior.graph.name} is observed. of= names nodes to predict."
-        )
     figure, places = panels([one.title for one in shown], MOST)
     for axes, one in zip(places, shown, strict=False):
         if one.draws.shape[1] == 1:
