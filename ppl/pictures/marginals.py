@@ -10,7 +10,7 @@ import numpy
 import torch
 
 from .cells import Cell, drawn, few, truths
-from .shapes import bars, density, mark, spread
+from .shapes import bars, density, labels, mark, spread, ticks, worth_showing
 from .spans import dots, intervals
 from .style import COLOURS, FAINT, legend, panels, whole_steps
 
@@ -37,7 +37,8 @@ def draw(
     single = [cell for cell in which if cell.name not in rows]
     figure, places = panels([*rows, *(cell.label for cell in single)], MOST)
     for axes, name in zip(places, rows, strict=False):
-        _along(axes, first[name], [cell for cell in which if cell.name == name], true)
+        shown = _values if few(first[name]) else _along
+        shown(axes, first[name], [cell for cell in which if cell.name == name], true)
     values: dict[tuple[str, str], Tensor] = {}
     for axes, cell in zip(places[len(rows) :], single, strict=False):
         marginal, known = first[cell.name], None
@@ -98,9 +99,9 @@ def beside_prior(
 
 
 def _rows(posterior: Posterior, which: Sequence[Cell]) -> list[str]:
-    """Nodes of which so many members are drawn that each is an interval in one panel instead of a panel."""
+    """Nodes of which so many members are drawn that each is a place in one panel instead of a panel."""
     counts = Counter(cell.name for cell in which if len(cell.at) == 1)
-    return [n for n, count in counts.items() if count > MOST and not few(posterior[n])]
+    return [name for name, count in counts.items() if count > MOST]
 
 
 def _along(
@@ -114,6 +115,28 @@ def _along(
     if known:
         look = {**dots(), "label": "true"}
         axes.plot([cell.at[0] for cell in known], [true[cell] for cell in known], **look)
+    whole_steps(axes, marginal.plates[0] if marginal.plates else "entry")
+
+
+def _values(
+    axes: Any, marginal: Marginal, which: Sequence[Cell], true: Mapping[Cell, float]
+) -> None:
+    """The darker, the more probable: values upwards, members to the right."""
+    probs = numpy.stack([marginal.probs[cell.at].numpy() for cell in which])
+    order = worth_showing(marginal.domain, marginal.states, list(probs))
+    places = numpy.array([cell.at[0] for cell in which])
+    mesh = axes.pcolormesh(
+        places, numpy.arange(len(order)), probs[:, order].T, cmap="Blues", vmin=0, vmax=1
+    )
+    axes.figure.colorbar(mesh, ax=axes, label="probability", shrink=0.9)
+    ticks(axes.yaxis, labels(marginal.domain, marginal.states, order))
+    known = marginal.domain[order.tolist()].tolist()
+    marked = [cell for cell in which if true.get(cell) in known]
+    if marked:
+        heights = [known.index(true[cell]) for cell in marked]
+        axes.plot(
+            [cell.at[0] for cell in marked], heights, **{**dots(), "label": "true", "mec": "white"}
+        )
     whole_steps(axes, marginal.plates[0] if marginal.plates else "entry")
 
 

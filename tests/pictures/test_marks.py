@@ -114,6 +114,20 @@ def test_a_long_series_is_one_panel():
     assert axes.lines[0].get_ydata().tolist() == [0.0] * 13
 
 
+def test_states_of_a_long_chain_are_shades_with_the_truth_on_them():
+    """Fourteen days of three states: a shade each, as dark as the state is probable."""
+    model = ppl.Model("days")
+    day = model.plate("day", 14, ordered=True)
+    states = ("dry", "rain", "snow")
+    model.latent(lambda: Categorical([0.5, 0.3, 0.2]), name="sky", plate=day, states=states)
+    found = ppl.infer(model, {})
+    axes = found.plot(truth={"sky": ["rain"] * 14}).axes[0]
+    (mesh,) = axes.collections
+    assert pytest.approx(found["sky"].probs.numpy()) == mesh.get_array().T
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(states)
+    assert axes.lines[0].get_ydata().tolist() == [1] * 14
+
+
 def test_a_figure_shows_itself():
     """In a notebook that has not imported pyplot."""
     figure = sky().plot(of="drops")
