@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ppl
 from examples import galton_board, sprinkler
-from ppl.distributions import Normal
+from ppl.distributions import Categorical, Normal
 from ppl.pictures import plot
 
 HERE = Path(__file__).resolve().parent
@@ -18,24 +18,26 @@ HERE = Path(__file__).resolve().parent
 SEEN = [0.3, 0.1, 0.9, 1.0, 1.1, 1.9, 1.8, 2.4, None, 2.6]
 
 
-def line() -> ppl.Model:
-    """Points along a line, measured with noise by a simulator."""
+def line(simulated: bool = False) -> ppl.Model:
+    """Points along a line, measured with noise; its density is known, or only simulated."""
     model = ppl.Model("line")
     model.theta(lambda: Normal(0, 1), name="slope")
     model.theta(lambda: Normal(0, 2), name="height")
     row = model.plate("row", 10)
-    model.observed(
-        lambda slope, height, row, rng: height + slope * row / 3 + rng.normal(0, 0.3),
-        name="y",
-        plate=row,
-    )
+
+    def explicit(slope, height, row):
+        return Normal(height + slope * row / 3, 0.3)
+
+    def opaque(slope, height, row, rng):
+        return height + slope * row / 3 + rng.normal(0, 0.3)
+
+    model.observed(opaque if simulated else explicit, name="y", plate=row)
     return model
 
 
-def fitted() -> ppl.Posterior:
+def fitted(**options) -> ppl.Posterior:
     """The line through what was seen."""
-    budget = ppl.Budget(simulations=4_000)
-    return ppl.infer(line(), {"y": SEEN}, method="nle", budget=budget)
+    return ppl.infer(line(), {"y": SEEN}, **options)
 
 
 def garden(path: Path) -> None:
@@ -50,7 +52,7 @@ def board(path: Path) -> None:
 
 def pairs(path: Path) -> None:
     """Slope and height are found together."""
-    fitted().plot(path, kind="pairs")
+    fitted().plot(path, kind="pairs", truth={"slope": 1})
 
 
 def predictive(path: Path) -> None:
@@ -60,9 +62,29 @@ def predictive(path: Path) -> None:
 
 def ranks(path: Path) -> None:
     """The check of the line's posterior."""
-    posterior = fitted()
+    budget = ppl.Budget(simulations=4_000)
+    posterior = ppl.infer(line(simulated=True), {"y": SEEN}, method="nle", budget=budget)
     posterior.check()
     posterior.plot(path, kind="ranks")
+
+
+def trace(path: Path) -> None:
+    """The same line, by chains."""
+    # Noise is what PNG compresses worst.
+    fitted(method="nuts").plot(kind="trace").savefig(path, dpi=75)
+
+
+def prior(path: Path) -> None:
+    """What five numbers teach about the mood of a town, and about its level."""
+    town = ppl.Model("town")
+    moods = ("low", "middle", "high")
+    town.theta(lambda: Categorical([0.2, 0.3, 0.5]), name="mood", states=moods)
+    town.theta(lambda: Normal(0, 1), name="level")
+    town.observed(
+        lambda mood, level: Normal(level + mood, 1), name="x", plate=town.plate("house", 5)
+    )
+    posterior = ppl.infer(town, {"x": [0.2, 0.9, 1.1, 0.5, 1.2]})
+    posterior.plot(path, kind="prior", truth={"mood": "middle"})
 
 
 PICTURES: dict[str, Callable[[Path], None]] = {
@@ -70,6 +92,8 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "galton_board.png": board,
     "line_pairs.png": pairs,
     "line_predictive.png": predictive,
+    "town_prior.png": prior,
+    "line_trace.png": trace,
     "line_ranks.png": ranks,
 }
 

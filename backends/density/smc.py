@@ -163,6 +163,7 @@ class SmcSolver:
                 domains[n] = target.layout.tables.domain(n)
         notes = notes_of(target.query)
         answer = Chains(self.query.graph, shaped, certificate, sizes, domains, notes)
+        answer.unit = "island"
         answer.log_evidence = log_evidence
         return answer
 

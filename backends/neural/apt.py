@@ -155,6 +155,7 @@ def _rounds(query: Query, budget: Budget) -> NPESolver:
     solver = NPESolver(query, budget, "apt", scheme, [], {}, {}, ())
     nets: list[nn.Module] = []
     trained: list[Trained] = []
+    losses: dict[str, list[float]] = {}
     for turn, size, last in ((0, 0, len(sizes) == 1), *after_first(sizes, until)):
         if turn:
             answer = solver.condition(query.observation)[0]
@@ -179,6 +180,7 @@ def _rounds(query: Query, budget: Budget) -> NPESolver:
             )
         left = max(budget.seconds - (time.monotonic() - begun), 1.0)
         nets, trained = _trained(query, scheme, simulations, nets, turn, settings, left, options)
+        losses |= history(trained, turn=turn + 1 if len(sizes) > 1 else 0)
         solver = NPESolver(query, budget, "apt", scheme, nets, {}, {}, ())  # type: ignore[arg-type]
     notes = simulations.notes + cut(trained, budget)
     notes += Validity.note(
@@ -187,7 +189,7 @@ def _rounds(query: Query, budget: Budget) -> NPESolver:
     notes += ("trained in rounds for this observation: not amortised",)
     facts = {**facts_of_training(simulations, trained), "rounds": len(sizes)}
     solver = NPESolver(query, budget, "apt", scheme, nets, {}, facts, notes)  # type: ignore[arg-type]
-    solver.history = history(trained)
+    solver.history = losses
     return solver
 
 

@@ -117,8 +117,8 @@ class NPESolver:
         #: What it was trained on, while it is in memory, and how often more was added.
         self.simulations: Simulations | None = None
         self.turns = 0
-        #: Losses of the nets by epoch, if they were trained in this process.
-        self.history: Mapping[str, tuple[float, ...]] = {}
+        #: Losses of the nets by epoch.
+        self.history: Mapping[str, Sequence[float]] = {}
         self.query, self.method, self.scheme, self.nets = query, method, scheme, list(nets)
         self.blank, self.facts, self.notes = dict(blank), facts, notes
 
@@ -222,6 +222,7 @@ class NPESolver:
             "made": [net.made for net in self.nets],
             "facts": self.facts,
             "notes": self.notes,
+            "history": self.history,
         }
         return tensors, facts
 
@@ -246,7 +247,9 @@ class NPESolver:
             for k, made in enumerate(facts["made"])
         ]
         blank, notes = unpacked(tensors, "blank"), tuple(facts["notes"])
-        return cls(query, budget, method, scheme, nets, blank, dict(facts["facts"]), notes)  # type: ignore[arg-type]
+        solver = cls(query, budget, method, scheme, nets, blank, dict(facts["facts"]), notes)  # type: ignore[arg-type]
+        solver.history = dict(facts.get("history", {}))
+        return solver
 
     def resized(self, query: Query) -> NPESolver:
         """The same nets for other numbers of members of plates.

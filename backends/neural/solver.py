@@ -167,8 +167,8 @@ class LikelihoodSolver:
         #: What it was trained on, while it is in memory, and how often more was added.
         self.simulations: Simulations | None = None
         self.turns = 0
-        #: Losses of the nets by epoch, if they were trained in this process.
-        self.history: Mapping[str, tuple[float, ...]] = {}
+        #: Losses of the nets by epoch.
+        self.history: Mapping[str, Sequence[float]] = {}
         self.explicit = [Explicit(query, f) for f in parts(found)[1]]
 
     @classmethod
@@ -220,7 +220,10 @@ class LikelihoodSolver:
         if any(t.restarts for t in trained):
             notes += ("training diverged, and began again with a smaller step",)
         solver = cls(query, budget, method, found, densities, validity, facts, notes)
-        solver.simulations, solver.history = simulations, history(trained)
+        solver.simulations = simulations
+        for factor, density in zip(factors, densities, strict=True):
+            what = f"p({', '.join(factor.names)})" if len(factors) > 1 else ""
+            solver.history = {**solver.history, **history(density.trained, what)}
         return solver
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -233,6 +236,7 @@ class LikelihoodSolver:
             "validity": plain,
             "facts": self.facts,
             "notes": self.notes,
+            "history": self.history,
         }
         return tensors, facts
 
@@ -254,7 +258,9 @@ class LikelihoodSolver:
         ]
         validity = Validity.of(query, unpacked(tensors, "validity"), facts["validity"])
         notes = tuple(facts["notes"])
-        return cls(query, budget, method, found, densities, validity, dict(facts["facts"]), notes)
+        solver = cls(query, budget, method, found, densities, validity, dict(facts["facts"]), notes)
+        solver.history = dict(facts.get("history", {}))
+        return solver
 
     def likelihood(self, name: str) -> Callable[..., Any]:
         """The learned density of a node given its parents, as a distribution for the body of another model.

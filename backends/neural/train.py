@@ -90,10 +90,22 @@ class Trained:
         return min(self.losses, default=math.inf)
 
 
-def history(trained: Sequence[Trained]) -> dict[str, tuple[float, ...]]:
-    """Held-out losses of nets by epoch, for pictures."""
-    several = len(trained) > 1
-    return {f"loss of net {k + 1}" if several else "loss": t.losses for k, t in enumerate(trained)}
+def history(trained: Sequence[Trained], what: str = "", turn: int = 0) -> dict[str, list[float]]:
+    """Held-out losses of an ensemble by epoch, for pictures: `"loss"`, or as long as `"loss of p(x), net 2 of round 3"`.
+
+    Args:
+        trained: The nets.
+        what: What they learned, where others learned something else.
+        turn: The round, from 1 on, where there are several.
+    """
+    found = {}
+    for k, one in enumerate(trained):
+        parts = [what] * bool(what) + [f"net {k + 1}"] * (len(trained) > 1)
+        name = " of ".join(
+            ["loss", *[", ".join(parts)] * bool(parts), *[f"round {turn}"] * bool(turn)]
+        )
+        found[name] = list(one.losses)
+    return found
 
 
 def train(

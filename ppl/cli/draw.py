@@ -53,5 +53,5 @@ def draw(
     shown = model_after(model, do)
     if out is None:
         return Reply(shown)
-    shown.draw(legend=legend).save(out)
+    shown.draw(legend=legend or None).save(out)
     return Reply(f"{out}: {shown.name}, {len(shown.graph)} nodes")

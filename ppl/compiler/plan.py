@@ -27,6 +27,8 @@ __all__ = ["Plan", "Route", "read_modes"]
 
 #: Fill colours of the routes in the plan's picture (Okabe and Ito's colour-blind safe palette, lightened).
 COLOURS = ("#8fd3f4", "#f5d08a", "#9be3c8", "#e7b3d3", "#f2b48a", "#b7c7f2")
+#: What is given is grey, as in all pictures of graphs; more pruned nodes than this are folded into one.
+GIVEN, FADED = "#d0d0d0", 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -485,22 +487,33 @@ class Plan:
         }
 
     def draw(self, **options: Any) -> Any:
-        """The DAG, coloured by route; what was pruned is faded."""
+        """The DAG, coloured by route, with a legend; what was pruned is faded, or folded into one node if it is much.
+
+        Args:
+            options: Those of `Model.draw`; `folded=()` unfolds what was pruned.
+        """
         from ..graph.drawing import draw
 
         facts = self.query.mechanism.facts
-        colours, notes = {}, {}
+        colours: dict[str, str] = {}
+        notes: dict[str, str] = {}
+        key: dict[str, str] = {}
         for i, route in enumerate(r for r in self.routes if r.ask):
-            for name in route.query.free:
-                colours[name] = COLOURS[i % len(COLOURS)]
-            for name in route.ask:
-                notes[name] = route.method
+            colour = COLOURS[i % len(COLOURS)]
+            colours |= dict.fromkeys(route.query.free, colour)
+            notes |= dict.fromkeys(route.ask, f"asked: {route.method}")
+            grade = "" if route.verdict is None else f", grade {route.verdict.grade}"
+            key[colour] = f"{_listed(route.ask)} by {route.method}{grade}"
         kinds = {
             n: f"explicit: {f.family}" if f.kind == "explicit" else f.kind for n, f in facts.items()
         }
-        colours.update(dict.fromkeys(self.query.given, "#d0d0d0"))
-        faded = [p.name for p in self.pruned]
-        return draw(self.model, kinds=kinds, colours=colours, notes=notes, faded=faded, **options)
+        if self.query.given:
+            colours |= dict.fromkeys(self.query.given, GIVEN)
+            key[GIVEN] = "given"
+        pruned = [p.name for p in self.pruned if p.name not in self.query.given]
+        look: dict[str, Any] = {"colours": colours, "notes": notes, "key": key, "faded": pruned}
+        look["folded"] = pruned if len(pruned) > FADED else ()
+        return draw(self.model, kinds=kinds, **{**look, **options})
 
     def _repr_html_(self) -> str:
         from ..html import printed
@@ -611,6 +624,11 @@ class Plan:
             numbers = ", ".join(dict.fromkeys(str(w.row) for w in group))
             rows.append(f"      row{'s' if ',' in numbers else ''} {numbers} {named}: {text}")
         return rows
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Three names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _count(n: int | float) -> str:

@@ -7,14 +7,16 @@ References:
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Collection, Mapping
 
 import graphviz
 
+from .boxes import boxes
+from .dot import escaped, quoted, small
 from .graph import Graph
-from .node import Node, Plate
+from .legend import legend as explained
+from .node import Node
 from .picture import Picture
 from .story import SYMBOLS, set_to
 
@@ -22,8 +24,10 @@ __all__ = ["draw"]
 
 INK, PALE, SHADE, MIST, PAPER = "#222222", "#B4B4B4", "#D2D2D2", "#F2F2F2", "#FFFFFF"
 CUT = "#8A8A8A"
-#: Beyond so many nodes names are written alone; with more than so many beside one another the picture runs from left to right.
-CROWDED, WIDE = 60, 24
+#: More nodes than this are drawn smaller. A picture that is so many times as broad as it is high runs from left to right; what a node takes, in points.
+CROWDED, BROAD, WIDTH, HEIGHT = 40, 1.5, 80, 55
+#: The node that stands for those that are folded.
+FOLDED = "…"
 # Blue and vermilion of Okabe and Ito's palette, which colour-blind readers can tell apart.
 BORDERS = {"theta": "#0072B2", "nuisance": "#C75000"}
 
@@ -34,8 +38,10 @@ def draw(
     colours: Mapping[str, str] | None = None,
     notes: Mapping[str, str] | None = None,
     faded: Collection[str] = (),
+    folded: Collection[str] = (),
+    key: Mapping[str, str] | None = None,
     *,
-    legend: bool = False,
+    legend: bool | None = None,
 ) -> Picture:
     """The DAG in plate notation.
 
@@ -45,6 +51,9 @@ def draw(
     by `do`, and its cut parents are dashed. Crossed plates have a box of their own, `student ×
     question`, because boxes that overlap halfway cannot be read.
 
+    Among more than forty nodes the small print that most of them share is said once, in the legend.
+    A graph that would be broad is drawn from left to right.
+
     Args:
         graph: What to draw.
         kinds: By node, what its body was seen to return: `"explicit: Normal"`, `"opaque"`,
@@ -52,10 +61,13 @@ def draw(
         colours: By node, the colour to fill it with, `"#rrggbb"` or a name that Graphviz knows.
         notes: By node, a few words to write below it.
         faded: Nodes to draw in light grey: those that do not matter here.
-        legend: Whether to explain below the picture the symbols that occur in it.
+        folded: Nodes to draw as one, which says how many they are.
+        key: What the colours stand for, by colour; the legend says it.
+        legend: Whether to explain colours and the symbols that occur; by default where there is a
+            key, or where there are many nodes.
 
     Raises:
-        QueryError: If `colours`, `notes` or `faded` name a node that the graph has not.
+        QueryError: If `colours`, `notes`, `faded` or `folded` name a node that the graph has not.
 
     Example:
         >>> from ppl.graph import Body, Graph, Node, Parent
@@ -68,7 +80,7 @@ def draw(
         True
     """
     kinds, colours, notes = dict(kinds or {}), dict(colours or {}), dict(notes or {})
-    for name in (*colours, *notes, *faded):
+    for name in (*colours, *notes, *faded, *folded):
         graph[name]
     # A body that returns a dict of one thing is that thing: the carrier is drawn as its child.
     merged = {
@@ -78,35 +90,50 @@ def draw(
         and node.parents[0] in graph
         and len(graph[node.parents[0]].outputs) == 1
     }
-    shown = {name: node for name, node in graph.nodes.items() if name not in merged}
+    shown = {n: node for n, node in graph.nodes.items() if n not in merged and n not in folded}
     kinds |= {child: kinds[carrier] for carrier, child in merged.items() if carrier in kinds}
-    crowded, wide = len(shown) > CROWDED, _widest(graph, shown) > WIDE
-    style = _style(crowded, wide, boxed=any(node.axes for node in shown.values()))
+    crowded = len(shown) > CROWDED
+    style = _style(crowded, _broad(graph, shown), any(n.axes for n in shown.values()))
     # Escaped, a model called "<b>" is no HTML.
     picture = Picture(graphviz.escape(graph.name), **style)
+    said = {name: _said(node, kinds.get(name)) for name, node in shown.items()}
+    most, times = Counter(said.values()).most_common(1)[0] if said else ("", 0)
+    common = most if crowded and 2 * times > len(said) else None
     statements = {
         name: _node(
-            node, kinds.get(name), colours.get(name), notes.get(name), name in faded, crowded
+            node,
+            kinds.get(name),
+            colours.get(name),
+            notes.get(name),
+            name in faded,
+            said[name],
+            common is not None and (said[name] == common or name in faded),
         )
         for name, node in shown.items()
     }
-    picture.body += _boxes(graph, shown, statements)
-    picture.body += _edges(graph, merged, set(faded))
-    if legend and shown:
-        picture.body.append(f"\tlabel=<{_small(_legend(shown, kinds), INK)}> labelloc=b\n")
+    picture.body += boxes(graph, shown, statements)
+    if folded:
+        picture.body.append(_folded(len(folded)))
+    picture.body += _edges(graph, merged, set(faded), set(folded))
+    if shown and (bool(key) or crowded if legend is None else legend):
+        across = 2 if len(shown) < 10 and not crowded else 4
+        table = explained(shown.values(), kinds, key or {}, INK, across, common or "")
+        place = "labelloc=t labeljust=l" if crowded else "labelloc=b"
+        picture.body.append(f"\tlabel=<{table}> {place}\n")
     return picture
 
 
-def _widest(graph: Graph, shown: Mapping[str, Node]) -> int:
-    """How many nodes are equally many arrows away from where the longest paths begin, at most."""
+def _broad(graph: Graph, shown: Mapping[str, Node]) -> float:
+    """About how many times as broad as high the picture would be if it ran downwards: the most nodes that lie equally deep, against the depth."""
     depth: dict[str, int] = {}
     for name in shown:
         above = [depth[p] for p in graph.parents(name) if p in depth]
         depth[name] = 1 + max(above, default=-1)
-    return max(Counter(depth.values()).values(), default=0)
+    widest = max(Counter(depth.values()).values(), default=0)
+    return widest * WIDTH / ((1 + max(depth.values(), default=0)) * HEIGHT)
 
 
-def _style(crowded: bool, wide: bool, boxed: bool) -> dict[str, dict[str, str]]:
+def _style(crowded: bool, broad: float, boxed: bool) -> dict[str, dict[str, str]]:
     font = {"fontname": "Helvetica", "fontsize": "11" if crowded else "13", "fontcolor": INK}
     spaces = {"nodesep": "0.35", "ranksep": "0.45", "rankdir": "TB"}
     if crowded:
@@ -114,9 +141,10 @@ def _style(crowded: bool, wide: bool, boxed: bool) -> dict[str, dict[str, str]]:
         # Big boxes are ranked together, or they become as wide as the street. Without boxes,
         # unconnected parts are packed side by side; packing loses boxes.
         spaces |= {"newrank": "true"} if boxed else {"pack": "8", "packmode": "graph"}
-    if crowded and wide:
-        # A broad graph is read from left to right: pages scroll down, and names are flat.
-        spaces |= {"rankdir": "LR", "nodesep": "0.05", "ranksep": "1.2"}
+    if crowded and broad > BROAD:
+        # Read from left to right: pages scroll down, and names are flat. Many arrows need room.
+        room = min(0.1 * broad, 1.2)
+        spaces |= {"rankdir": "LR", "nodesep": "0.05", "ranksep": f"{room:.1f}"}
     return {
         # The paper is white, so that the ink can be read on a dark page too.
         "graph_attr": {**font, "bgcolor": PAPER, "pad": "0.15", **spaces},
@@ -142,20 +170,43 @@ def _node(
     colour: str | None,
     note: str | None,
     faded: bool,
-    crowded: bool,
+    said: str,
+    hushed: bool,
 ) -> str:
-    family = (kind or "").partition(": ")[2]
     ink = PALE if faded else _readable_on(colour)
     border = PALE if faded else BORDERS.get(node.role, INK)
     known = node.role == "observed" and node.intervened != "value"
     fill = colour or ((MIST if faded else SHADE) if known else PAPER)
     look = {"fillcolor": fill, "color": border}
     styles = ["filled"]
-    words = [] if node.role == "deterministic" else [SYMBOLS[node.role]]
     title = node.name
     if node.intervened:
         look |= {"shape": "hexagon", "penwidth": "1.8", "margin": "0.02,0.03"}
         title = f"do({node.name})"
+    elif node.is_input:
+        look |= {"shape": "box", "height": "0.3", "penwidth": "0.6", "fillcolor": colour or MIST}
+    elif kind == "opaque" or node.outputs:
+        look |= {"shape": "box", "penwidth": "1.8", "margin": "0.1,0.04"}
+    elif node.role == "deterministic":
+        look |= {"peripheries": "2"}
+    if node.over is not None:
+        styles.append("dashed")
+    symbol = border if colour is None or faded else ink
+    if hushed:
+        # The legend says it, and the pointer where it rests.
+        look["tooltip"], said = f"{node.name} · {said}", ""
+    below = [small(line, shade) for line, shade in ((said, symbol), (note, ink)) if line]
+    label = "<br/>".join([f'<font color="{ink}">{escaped(title)}</font>', *below])
+    look["style"] = ",".join(styles)
+    attributes = " ".join(f"{key}={quoted(value)}" for key, value in look.items())
+    return f"{quoted(node.name)} [label=<{label}> {attributes}]"
+
+
+def _said(node: Node, kind: str | None) -> str:
+    """The small print: role, family, and what was done to it."""
+    family = (kind or "").partition(": ")[2]
+    words = [] if node.role == "deterministic" else [SYMBOLS[node.role]]
+    if node.intervened:
         value = set_to(node)
         words += [
             {
@@ -164,29 +215,19 @@ def _node(
                 "soft": family or "new distribution",
             }[node.intervened]
         ]
-    elif node.is_input:
-        look |= {"shape": "box", "height": "0.3", "penwidth": "0.6", "fillcolor": colour or MIST}
-    elif kind == "opaque" or node.outputs:
-        look |= {"shape": "box", "penwidth": "1.8"}
-        words += ["simulator"] if kind == "opaque" else []
-    elif node.role == "deterministic":
-        look |= {"peripheries": "2"}
-    elif family:
+    elif kind == "opaque":
+        words += ["simulator"]
+    elif family and not node.is_input and node.role != "deterministic" and not node.outputs:
         words += [family]
     if node.over is not None:
-        styles.append("dashed")
         words.append(f"all {node.over}")
-    symbol = border if colour is None or faded else ink
-    said = " · ".join(words)
-    if crowded:
-        # Among many nodes only names are written; the rest is told where the pointer rests.
-        look["tooltip"] = " · ".join([node.name, *words])
-        said = ""
-    below = [_small(line, shade) for line, shade in ((said, symbol), (note, ink)) if line]
-    label = "<br/>".join([f'<font color="{ink}">{_escaped(title)}</font>', *below])
-    look["style"] = ",".join(styles)
-    attributes = " ".join(f"{key}={_quoted(value)}" for key, value in look.items())
-    return f"{_quoted(node.name)} [label=<{label}> {attributes}]"
+    return " · ".join(words)
+
+
+def _folded(count: int) -> str:
+    words = f"{count} more node{'s' if count > 1 else ''},<br/>which cannot change the answer"
+    look = f'shape=box style="dashed,rounded" color="{PALE}" fontcolor="#6A6A6A" fontsize=10'
+    return f'\t{quoted(FOLDED)} [label=<{words}> {look} margin="0.2,0.05"]\n'
 
 
 def _readable_on(colour: str | None) -> str:
@@ -198,40 +239,29 @@ def _readable_on(colour: str | None) -> str:
     return PAPER if 0.299 * red + 0.587 * green + 0.114 * blue < 128 else INK
 
 
-def _small(words: str, colour: str) -> str:
-    return f'<font point-size="9" color="{colour}">{_escaped(words)}</font>'
-
-
-def _escaped(words: str) -> str:
-    """Text for a label in Graphviz' HTML, in which a backslash still begins an escape."""
-    printable = "".join(c if c.isprintable() else " " for c in words)
-    return html.escape(printable.replace("\\", "\\\\"))
-
-
-def _quoted(words: str) -> str:
-    """A DOT identifier; quoted, a colon is no port and `<b>` no HTML."""
-    printable = "".join(c if c.isprintable() else " " for c in words)
-    return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
 # -- edges -----------------------------------------------------------------------------------------
 
 
-def _edges(graph: Graph, merged: Mapping[str, str], faded: set[str]) -> list[str]:
-    position = {name: i for i, name in enumerate(graph.nodes)}
+def _edges(graph: Graph, merged: Mapping[str, str], faded: set[str], folded: set[str]) -> list[str]:
+    position = {name: i for i, name in enumerate([*graph.nodes, FOLDED])}
     lines: dict[str, None] = {}
 
     def edge(source: str, target: str, **look: str) -> None:
         if source not in graph:
             return
         source, target = merged.get(source, source), merged.get(target, target)
-        if source in faded or target in faded:
+        source, target = (FOLDED if end in folded else end for end in (source, target))
+        if source == target == FOLDED:
+            return
+        if FOLDED in (source, target):
+            look = {"color": PALE, "style": "dashed", "arrowhead": "none"}
+        elif source in faded or target in faded:
             look = {"color": PALE, "fontcolor": PALE, **look}
         # What is read from a later line would otherwise turn the picture upside down.
         if position[source] > position[target]:
             look["constraint"] = "false"
-        attributes = " ".join(f"{key}={_quoted(value)}" for key, value in look.items())
-        arrow = f"\t{_quoted(source)} -> {_quoted(target)}"
+        attributes = " ".join(f"{key}={quoted(value)}" for key, value in look.items())
+        arrow = f"\t{quoted(source)} -> {quoted(target)}"
         lines[arrow + (f" [{attributes}]\n" if attributes else "\n")] = None
 
     for node in graph.nodes.values():
@@ -239,102 +269,9 @@ def _edges(graph: Graph, merged: Mapping[str, str], faded: set[str]) -> list[str
             if merged.get(source) != node.name:
                 edge(source, node.name)
         for source in node.lags:
-            edge(source, node.name, label="t−1")
+            edge(source, node.name, label=" t−1 ")
         for source in node.cut:
-            past = {"label": "t−1"} if source == node.name else {}
+            past = {"label": " t−1 "} if source == node.name else {}
             look = {"style": "dashed", "color": CUT, "arrowhead": "tee", "arrowsize": "1.3"}
             edge(source, node.name, **look, **past)
     return list(lines)
-
-
-# -- plates ----------------------------------------------------------------------------------------
-
-Box = frozenset[str]
-
-
-def _boxes(graph: Graph, shown: Mapping[str, Node], statements: Mapping[str, str]) -> list[str]:
-    """The nodes, in boxes: one box for every set of plates, inside the boxes of its subsets."""
-    inside = _nested({frozenset(n.axes) for n in shown.values()}, list(graph.plates))
-    position = {name: i for i, name in enumerate(graph.plates)}
-
-    def around(box: Box) -> list[Box]:
-        return [box, *around(inside[box])] if box in inside else [box]
-
-    def lines(box: Box, indent: str) -> list[str]:
-        found = [
-            f"{indent}{statements[n.name]}\n" for n in shown.values() if frozenset(n.axes) == box
-        ]
-        children = [b for b, outer in inside.items() if outer == box]
-        for child in sorted(children, key=lambda b: sorted(position[p] for p in b)):
-            content = lines(child, indent + "\t")
-            if not content:
-                continue
-            ordered = sorted(child, key=position.__getitem__)
-            members = {n.name for n in shown.values() if child in around(frozenset(n.axes))}
-            label = " × ".join(_plate(graph.plates[p]) for p in ordered if p not in box)
-            found += [
-                f"{indent}subgraph {_quoted('cluster_' + '/'.join(ordered))} {{\n",
-                f"{indent}\tlabel=<{_escaped(label)}> labelloc={_loc(graph, members)} labeljust=r "
-                f'fontsize=10 style=rounded color="#7A7A7A" penwidth=0.9 margin=10\n',
-                *content,
-                f"{indent}}}\n",
-            ]
-        return found
-
-    return lines(frozenset(), "\t")
-
-
-def _loc(graph: Graph, members: set[str]) -> str:
-    """Where the label goes: at the bottom, or at the top if arrows only leave the box."""
-    came = any(p not in members for name in members for p in graph.parents(name))
-    left = any(child not in members for name in members for child in graph.children(name))
-    return "t" if left and not came else "b"
-
-
-def _nested(boxes: set[Box], order: list[str]) -> dict[Box, Box]:
-    """The box around each box.
-
-    Plates that are nested become nested boxes. Where two plates cross, neither is inside the other,
-    so what is in both has its own box, inside whatever the two share.
-    """
-    boxes = boxes - {frozenset()}
-    while more := {a & b for a in boxes for b in boxes} - boxes - {frozenset()}:
-        boxes = boxes | more
-    outer: dict[Box, Box] = {}
-    for box in sorted(boxes, key=lambda b: (len(b), sorted(map(order.index, b)))):
-        smaller = [other for other in boxes if other < box]
-        largest = [b for b in smaller if not any(b < other for other in smaller)]
-        around = frozenset.intersection(*largest) if largest else frozenset()
-        if len(largest) < 2:
-            # Several plates, and nothing in only some of them: the first declared is outermost.
-            for plate in sorted(box - around, key=order.index)[:-1]:
-                outer[around | {plate}] = around
-                around = around | {plate}
-        outer[box] = around
-    return outer
-
-
-def _plate(plate: Plate) -> str:
-    notes = [str(plate.size)] if plate.size is not None else []
-    notes += ["in order"] if plate.ordered else []
-    words = plate.name + (f" of {', '.join(plate.of)}" if plate.of else "")
-    return words + (f" ({', '.join(notes)})" if notes else "")
-
-
-def _legend(shown: Mapping[str, Node], kinds: Mapping[str, str]) -> str:
-    nodes = shown.values()
-    roles = {node.role for node in nodes}
-    said = {
-        "θ parameter": "theta" in roles,
-        "η nuisance": "nuisance" in roles,
-        "Z latent": "latent" in roles,
-        "X observed (shaded)": "observed" in roles,
-        "double border: deterministic": "deterministic" in roles,
-        "bold box: simulator": any(kinds.get(node.name) == "opaque" for node in nodes),
-        "flat box: input": any(node.is_input for node in nodes),
-        "t−1: one member earlier": any(node.lags for node in nodes),
-        "dashed border: one call for the plate": any(node.over for node in nodes),
-        "hexagon: set by do": any(node.intervened for node in nodes),
-        "dashed arrow: cut": any(node.cut for node in nodes),
-    }
-    return "   |   ".join(words for words, occurs in said.items() if occurs)

@@ -14,6 +14,7 @@ from typing import Any
 import graphviz
 
 from ..errors import BackendError
+from .svg import tidied
 
 __all__ = ["Picture"]
 
@@ -143,12 +144,10 @@ def _rendered(source: str, format: str) -> bytes:
             # graphviz-pure writes no PDF.
             if format == "pdf" and Path(command).stem == "graphviz-pure":
                 return _pdf(command, source)
-            return _call(
-                command,
-                source,
-                f"-T{format}",
-                *(["-Gdpi=192"] if format in ("png", "jpg", "jpeg") else []),
-            )
+            if format == "svg":
+                return tidied(_call(command, source, "-Tsvg"))
+            sharp = ["-Gdpi=192"] if format in ("png", "jpg", "jpeg") else []
+            return _call(command, source, f"-T{format}", *sharp)
         except (OSError, subprocess.SubprocessError, ImportError) as error:
             said = getattr(error, "stderr", None)
             complaints.append(

@@ -1,8 +1,9 @@
-"""Calibration: distribution functions of ranks, less the diagonal, with the band in which those of a calibrated posterior stay as a whole.
+"""Calibration: distribution functions of ranks, with the band in which those of a calibrated posterior stay as a whole.
 
 References:
     | Graphical test for discrete uniformity and its applications in goodness-of-fit evaluation and multiple sample comparison
     | (Säilynoja, Bürkner and Vehtari, 2022)
+    | https://doi.org/10.1007/s11222-022-10090-6
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy
 from scipy.stats import binom
 
 from ..errors import QueryError
-from .style import COLOURS, bare, new_figure, saved
+from .style import BAND, COLOURS, FAINT, bare, legend, new_figure, saved
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["band", "coverage", "draw", "ranks"]
 
 #: The share of calibrated posteriors whose whole line stays inside, and sets of ranks that it is found from.
-LEVEL, SETS = 0.95, 2000
+LEVEL, SETS = 0.95, 4000
 #: Lines in one panel at most.
 MOST = 12
 
@@ -36,101 +37,104 @@ def ranks(
 ) -> Any:
     """How far the distribution functions of ranks are from the diagonal.
 
+    A line that rises above the band has too many low ranks: the posterior lies too high. Above at the left and below at the right, it is too
+    narrow; the other way round, too wide.
+
     Args:
         ranks: Of the truth among posterior draws, from 0 to `draws`, `(datasets, statistics)`.
         draws: How many there were.
         names: Of the statistics.
         path: Where to save it.
 
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        QueryError: If the ranks do not fit the draws or the names.
+
     Example:
         >>> import torch
-        >>> figure = ranks(torch.randint(100, (50, 1)), 99, ["slope"])
-        >>> figure.axes[0].get_title()
+        >>> uniform = torch.arange(50).reshape(50, 1) * 2
+        >>> ranks(uniform, 99, ["slope"]).axes[0].get_title()
         '50 data sets'
     """
-    figure = new_figure(1, 1, 7.4, 3.6)
-    axes = bare(figure.add_subplot(), f"{len(ranks)} data sets")
-    grid = numpy.arange(1, draws + 1) / (draws + 1)
-    low, high = band(len(ranks), draws)
-    axes.fill_between(
-        grid,
-        low - grid,
-        high - grid,
-        color="#808080",
-        alpha=0.25,
-        linewidth=0,
-        label=f"{LEVEL:.0%} of calibrated posteriors",
-    )
-    for k, name in enumerate(names[:MOST]):
-        below = _below(ranks[:, k].numpy(), draws)
-        axes.plot(
-            grid,
-            below - grid,
-            color=COLOURS[k % len(COLOURS)],
-            ls="-" if k < 6 else "--",
-            label=name,
+    known = _checked(ranks, draws)
+    if known.ndim != 2 or known.shape[1] != len(names):
+        raise QueryError(
+            f"ranks: {len(names)} names for ranks {known.shape}, which are (datasets, statistics)."
         )
-    axes.axhline(0, color="#808080", linewidth=0.8)
-    axes.set_xlabel("rank of the truth among the draws, as a share")
-    axes.set_ylabel("share of data sets below, less that")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure = new_figure(1, 1, 6.4, 3.8)
+    _ranks(bare(figure.add_subplot()), known, draws, names)
+    legend(figure)
     return saved(figure, path)
 
 
 def coverage(ranks: Tensor, draws: int, path: str | PathLike[str] | None = None) -> Any:
-    """How often the densest region of each size holds the truth.
+    """How often the densest region of each size holds the truth; below the diagonal the posterior is too sure.
 
     Args:
         ranks: Of the truth's posterior density among that of posterior draws, from 0 to `draws`, `(datasets,)`.
         draws: How many there were.
         path: Where to save it.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        QueryError: If the ranks do not fit the draws.
     """
-    figure = new_figure(1, 1, 4.4, 4.2)
-    axes = bare(figure.add_subplot(), f"{len(ranks)} data sets")
-    grid = numpy.arange(1, draws + 1) / (draws + 1)
-    low, high = band(len(ranks), draws)
-    axes.fill_between(
-        grid,
-        low,
-        high,
-        color="#808080",
-        alpha=0.25,
-        linewidth=0,
-        label=f"{LEVEL:.0%} of calibrated posteriors",
-    )
-    axes.plot([0, 1], [0, 1], color="#808080", linewidth=0.8)
-    # The truth is in the region of size c when fewer than a share c of the draws are denser.
-    held = _below(draws - ranks.numpy(), draws)
-    axes.plot(grid, held, color=COLOURS[0], label="this one")
-    axes.set_xlabel("size of the densest region")
-    axes.set_ylabel("share of data sets whose truth it holds")
-    axes.legend(frameon=False, fontsize=8)
+    known = _checked(ranks, draws)
+    if known.ndim != 1:
+        raise QueryError(f"coverage: ranks of one statistic are (datasets,), not {known.shape}.")
+    figure = new_figure(1, 1, 4.4, 4.4)
+    _coverage(bare(figure.add_subplot()), known, draws)
+    legend(figure)
     return saved(figure, path)
 
 
 def draw(posterior: Posterior, kind: str) -> Any:
-    """From the ranks that the posterior's check left."""
+    """From the ranks that the posterior's check left: a panel for each component.
+
+    Raises:
+        QueryError: If it was not checked so.
+    """
     found = posterior.__dict__.get("calibrations", ())
     if not found:
+        checked = bool(posterior.certificate.tests)
         raise QueryError(
-            f"plot: '{kind}' needs ranks in simulated data sets. posterior.check() makes them, for answers that are neither exact nor checked otherwise."
+            f"plot: '{kind}' shows ranks in simulated data sets, and this posterior, found by {posterior.method} "
+            f"(grade {posterior.certificate.grade}), has none"
+            + (
+                "; its check needed or could make none."
+                if checked
+                else ". posterior.check() makes them where nothing stronger can be established."
+            )
         )
-    first = found[0]
-    if kind == "ranks":
-        return ranks(first.ranks, first.draws, first.names)
-    if "density" not in first.names:
-        raise QueryError(
-            f"plot: coverage needs the posterior's density, which {posterior.method} does not know; kind='ranks' shows what there is."
-        )
-    return coverage(first.of("density")[:, 0], first.draws)
+    if kind == "coverage":
+        found = [one for one in found if "density" in one.names]
+        if not found:
+            raise QueryError(
+                f"plot: 'coverage' needs the posterior's density, which {posterior.method} does not know; kind='ranks' shows what there is."
+            )
+    figure = new_figure(len(found), 1, *((4.4, 4.4) if kind == "coverage" else (6.4, 3.8)))
+    for k, one in enumerate(found):
+        axes = bare(figure.add_subplot(1, len(found), k + 1))
+        if kind == "coverage":
+            _coverage(axes, one.of("density")[:, 0].numpy(), one.draws)
+        else:
+            _ranks(axes, one.ranks.numpy(), one.draws, one.names)
+        if len(found) > 1:
+            axes.set_title(", ".join(one.parameters), fontsize=10, parse_math=False)
+    legend(figure)
+    return figure
 
 
 @cache
 def band(datasets: int, draws: int) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Limits of the distribution function of uniform ranks, `(draws,)` each, which hold for all points together."""
+    """Limits of the distribution function of uniform ranks, `(draws,)` each, which hold at all points together."""
     grid = numpy.arange(1, draws + 1) / (draws + 1)
     sets = numpy.random.default_rng(0).integers(draws + 1, size=(SETS, datasets))
-    counts = numpy.stack([_below(row, draws) for row in sets]) * datasets
+    counts = numpy.stack([numpy.bincount(row, minlength=draws + 1).cumsum()[:-1] for row in sets])
     tails = 2 * numpy.minimum(
         binom.cdf(counts, datasets, grid), binom.sf(counts - 1, datasets, grid)
     )
@@ -141,6 +145,50 @@ def band(datasets: int, draws: int) -> tuple[numpy.ndarray, numpy.ndarray]:
     return low, high
 
 
+def _ranks(axes: Any, known: numpy.ndarray, draws: int, names: Sequence[str]) -> None:
+    grid = numpy.arange(1, draws + 1) / (draws + 1)
+    low, high = band(len(known), draws)
+    axes.fill_between(grid, low - grid, high - grid, color=BAND, linewidth=0, label=_said())
+    axes.axhline(0, color=FAINT, linewidth=0.8)
+    for k, name in enumerate(names[:MOST]):
+        look = {"color": COLOURS[k % len(COLOURS)], "linestyle": "-" if k < len(COLOURS) else "--"}
+        axes.plot(grid, _below(known[:, k], draws) - grid, linewidth=1.3, label=name, **look)
+    axes.set_title(f"{len(known)} data sets", fontsize=10)
+    axes.set_xlabel("rank of the truth among the draws, as a share", fontsize=9)
+    axes.set_ylabel("share of data sets below, less that", fontsize=9)
+    if len(names) > MOST:
+        axes.set_xlabel(f"{axes.get_xlabel()}  ({len(names) - MOST} more are not shown)")
+
+
+def _coverage(axes: Any, known: numpy.ndarray, draws: int) -> None:
+    grid = numpy.arange(1, draws + 1) / (draws + 1)
+    low, high = band(len(known), draws)
+    axes.fill_between(grid, low, high, color=BAND, linewidth=0, label=_said())
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
+    # The truth is in the region of size c when fewer than a share c of the draws are denser.
+    held = _below(draws - known, draws)
+    axes.plot(grid, held, color=COLOURS[0], linewidth=1.3, label="this posterior")
+    axes.set_aspect("equal")
+    axes.set_title(f"{len(known)} data sets", fontsize=10)
+    axes.set_xlabel("size of the densest region", fontsize=9)
+    axes.set_ylabel("share of data sets whose truth it holds", fontsize=9)
+
+
+def _said() -> str:
+    return f"{LEVEL:.0%} of calibrated posteriors"
+
+
 def _below(ranks: numpy.ndarray, draws: int) -> numpy.ndarray:
     """The share of ranks below 1, 2, … `draws`, `(draws,)`."""
     return numpy.bincount(ranks, minlength=draws + 1).cumsum()[:draws] / len(ranks)
+
+
+def _checked(ranks: Tensor, draws: int) -> numpy.ndarray:
+    known = numpy.asarray(ranks)
+    if not len(known):
+        raise QueryError("ranks: there is no data set.")
+    if known.dtype.kind not in "iu" or known.min() < 0 or known.max() > draws:
+        raise QueryError(
+            f"ranks: whole numbers from 0 to {draws}, the number of draws; these are from {known.min()} to {known.max()}."
+        )
+    return known

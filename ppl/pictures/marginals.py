@@ -2,177 +2,160 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
 
-from .style import COLOURS, SEEN, bare, new_figure
+from .cells import Cell, drawn, few, truths
+from .shapes import bars, density, labels, mark, spread, ticks, worth_showing
+from .spans import dots, intervals
+from .style import COLOURS, FAINT, legend, panels, whole_steps
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..posterior import Marginal, Posterior
 
-__all__ = ["MOST_BARS", "beside_prior", "curve", "draw", "members"]
+__all__ = ["PALE", "beside_prior", "draw", "shares"]
 
-#: Panels in one figure at most; finite nodes with more values are curves; draws that a density is smoothed from.
-MOST_PANELS, MOST_BARS, DRAWS = 12, 24, 4000
+#: Panels in one figure at most; groups of values that a long table is drawn in; draws from a prior.
+MOST, GROUPS, DRAWS = 12, 60, 4000
+#: How dark areas are that lie on top of each other.
+PALE = 0.07
 
 
 def draw(
-    many: Mapping[str, Posterior], names: Sequence[str], truth: Mapping[str, Any], seed: int
+    many: Mapping[str, Posterior], which: Sequence[Cell], truth: Mapping[str, Any] | None
 ) -> Any:
     """One posterior, or several overlaid."""
     first = next(iter(many.values()))
-    panels = [(name, at) for name in names for at in members(first[name])]
-    figure, places = _panels(panels)
-    for k, (axes, (name, at)) in enumerate(zip(places, panels, strict=False)):
-        for i, (label, one) in enumerate(many.items()):
-            _one(axes, one[name], at, label, i, len(many), seed)
-        if name in truth:
-            value = numpy.asarray(truth[name], dtype=float)[at] if at else float(truth[name])
-            _line(axes, first[name], float(value))
-        if len(many) > 1 and k == 0:
-            axes.legend(frameon=False, fontsize=8)
+    true = truths(first, which, truth)
+    rows = [] if len(many) > 1 else _rows(first, which)
+    single = [cell for cell in which if cell.name not in rows]
+    figure, places = panels([*rows, *(cell.label for cell in single)], MOST)
+    for axes, name in zip(places, rows, strict=False):
+        shown = _values if few(first[name]) else _along
+        shown(axes, first[name], [cell for cell in which if cell.name == name], true)
+    values: dict[tuple[str, str], Tensor] = {}
+    for axes, cell in zip(places[len(rows) :], single, strict=False):
+        marginal, known = first[cell.name], None
+        if few(marginal):
+            series = [
+                (label, shares(one[cell.name], cell, marginal.domain), COLOURS[k % len(COLOURS)])
+                for k, (label, one) in enumerate(many.items())
+            ]
+            known = bars(axes, marginal.domain, marginal.states, series)
+        else:
+            for k, (label, one) in enumerate(many.items()):
+                colour = COLOURS[k % len(COLOURS)]
+                own = one[cell.name]
+                if own.finite and own.domain.dim() == 1:
+                    _long(axes, own, cell, label, colour, PALE if len(many) > 1 else 0.2)
+                    continue
+                if (label, cell.name) not in values:
+                    values[label, cell.name] = spread(own)
+                pale = PALE if len(many) > 1 else 0.2
+                density(axes, values[label, cell.name][cell.rows], label, colour, filled=pale)
+            axes.set_yticks([])
+        if cell in true:
+            mark(axes, true[cell], known)
+    legend(figure)
     return figure
 
 
 def beside_prior(
-    posterior: Posterior, names: Sequence[str], truth: Mapping[str, Any], seed: int
+    posterior: Posterior, which: Sequence[Cell], truth: Mapping[str, Any] | None, seed: int
 ) -> Any:
-    """The posterior over draws from the prior."""
+    """Prior and posterior; densities have the same height, because a posterior may be a hundred times as narrow."""
     from ..posterior.predict import prior_draws
 
-    drawn = prior_draws(posterior, DRAWS, seed)
-    panels = [(name, at) for name in names for at in members(posterior[name])]
-    figure, places = _panels(panels)
-    for k, (axes, (name, at)) in enumerate(zip(places, panels, strict=False)):
-        marginal = posterior[name]
-        column: Any = (slice(None), *at)
-        if _bars(marginal):
-            values = marginal.domain
-            shares = (drawn[name][column].unsqueeze(-1) == values).double().mean(dim=0)
-            _put_bars(axes, marginal, shares.numpy(), "prior", "#B0B0B0", 0, 2)
+    true = truths(posterior, which, truth)
+    before = drawn(prior_draws(posterior, DRAWS, seed), which)
+    figure, places = panels([cell.label for cell in which], MOST)
+    for axes, cell in zip(places, which, strict=False):
+        marginal, known = posterior[cell.name], None
+        if few(marginal):
+            counted = (before[cell].unsqueeze(-1) == marginal.domain).to(torch.float64).mean(dim=0)
+            after = shares(marginal, cell, marginal.domain)
+            series = [("prior", counted.numpy(), FAINT), ("posterior", after, COLOURS[0])]
+            known = bars(axes, marginal.domain, marginal.states, series)
         else:
-            curve(axes, drawn[name][column], "prior", "#808080")
-        _one(
-            axes,
-            marginal,
-            at,
-            "posterior",
-            int(_bars(marginal)),
-            1 + _bars(marginal),
-            seed,
-            COLOURS[0],
-        )
-        if name in truth:
-            value = numpy.asarray(truth[name], dtype=float)[at] if at else float(truth[name])
-            _line(axes, marginal, float(value))
-        if k == 0:
-            axes.legend(frameon=False, fontsize=8)
+            density(axes, before[cell], "prior", FAINT, height=1)
+            density(axes, spread(marginal)[cell.rows], "posterior", COLOURS[0], height=1)
+            # A few draws of a heavy tail would leave no room for the rest.
+            tails = torch.quantile(before[cell], torch.tensor([0.01, 0.99], dtype=torch.float64))
+            ends = torch.cat([tails, spread(marginal)[cell.rows][[0, -1]].to(torch.float64)])
+            width = float(ends.max() - ends.min())
+            if width > 0:
+                axes.set_xlim(float(ends.min()) - 0.03 * width, float(ends.max()) + 0.03 * width)
+            axes.set_yticks([])
+        if cell in true:
+            mark(axes, true[cell], known)
+    legend(figure)
     return figure
 
 
-def members(marginal: Marginal) -> list[tuple[int, ...]]:
-    """Where the single numbers of a node are."""
-    finite = marginal.finite and marginal.domain.dim() == 1
-    shape = marginal.probs.shape[:-1] if finite else marginal.mean.shape
-    return list(numpy.ndindex(*shape))
+def _rows(posterior: Posterior, which: Sequence[Cell]) -> list[str]:
+    """Nodes of which so many members are drawn that each is a place in one panel instead of a panel."""
+    counts = Counter(cell.name for cell in which if len(cell.at) == 1)
+    return [name for name, count in counts.items() if count > MOST]
 
 
-def curve(axes: Any, draws: Tensor, label: str, colour: str) -> None:
-    """A smoothed density that does not leak beyond the draws."""
-    values = draws.to(torch.float64).numpy()
-    low, high = values.min(), values.max()
-    if high <= low:
-        axes.axvline(low, color=colour, label=label)
-        return
-    # Histograms, smoothed by a kernel whose mass beyond the ends is folded back.
-    edges = numpy.linspace(low, high, 201)
-    counts = numpy.histogram(values, edges)[0].astype(float)
-    quartiles = numpy.quantile(values, [0.25, 0.75])
-    spread = min(values.std(), (quartiles[1] - quartiles[0]) / 1.34) or values.std()
-    width = max(0.9 * spread * len(values) ** -0.2 / (edges[1] - edges[0]), 0.5)
-    reach = min(int(4 * width) + 1, 200)
-    kernel = numpy.exp(-0.5 * (numpy.arange(-reach, reach + 1) / width) ** 2)
-    padded = numpy.pad(counts, reach, mode="symmetric")
-    density = numpy.convolve(padded, kernel / kernel.sum(), mode="valid")
-    centres = (edges[1:] + edges[:-1]) / 2
-    density /= density.sum() * (edges[1] - edges[0])
-    axes.plot(centres, density, color=colour, label=label)
-    axes.fill_between(centres, density, alpha=0.2, color=colour, linewidth=0)
-    # What was drawn before may be flatter.
-    axes.set_ylim(
-        0,
-        max(
-            density.max() * 1.05,
-            max((line.get_ydata().max() * 1.05 for line in axes.lines), default=0),
-        ),
+def _along(
+    axes: Any, marginal: Marginal, which: Sequence[Cell], true: Mapping[Cell, float]
+) -> None:
+    every = spread(marginal)
+    values = torch.stack([every[cell.rows] for cell in which], dim=1).to(torch.float64)
+    places = numpy.array([cell.at[0] for cell in which])
+    intervals(axes, places, values.numpy(), "the posterior")
+    known = [cell for cell in which if cell in true]
+    if known:
+        look = {**dots(), "label": "true"}
+        axes.plot([cell.at[0] for cell in known], [true[cell] for cell in known], **look)
+    whole_steps(axes, marginal.plates[0] if marginal.plates else "entry")
+
+
+def _values(
+    axes: Any, marginal: Marginal, which: Sequence[Cell], true: Mapping[Cell, float]
+) -> None:
+    """The darker, the more probable: values upwards, members to the right."""
+    probs = numpy.stack([marginal.probs[cell.at].numpy() for cell in which])
+    order = worth_showing(marginal.domain, marginal.states, list(probs))
+    places = numpy.array([cell.at[0] for cell in which])
+    mesh = axes.pcolormesh(
+        places, numpy.arange(len(order)), probs[:, order].T, cmap="Blues", vmin=0, vmax=1
     )
+    axes.figure.colorbar(mesh, ax=axes, label="probability", shrink=0.9)
+    ticks(axes.yaxis, labels(marginal.domain, marginal.states, order))
+    known = marginal.domain[order.tolist()].tolist()
+    marked = [cell for cell in which if true.get(cell) in known]
+    if marked:
+        heights = [known.index(true[cell]) for cell in marked]
+        axes.plot(
+            [cell.at[0] for cell in marked], heights, **{**dots(), "label": "true", "mec": "white"}
+        )
+    whole_steps(axes, marginal.plates[0] if marginal.plates else "entry")
 
 
-def _panels(panels: Sequence[tuple[str, tuple[int, ...]]]) -> tuple[Any, list[Any]]:
-    shown = panels[:MOST_PANELS]
-    columns = min(max(len(shown), 1), 3)
-    rows = max(-(-len(shown) // columns), 1)
-    figure = new_figure(columns, rows)
-    places = []
-    for k, (name, at) in enumerate(shown):
-        title = f"{name}[{', '.join(map(str, at))}]" if at else name
-        axes = bare(figure.add_subplot(rows, columns, k + 1), title)
-        axes.set_yticks([])
-        places.append(axes)
-    if len(panels) > len(shown):
-        figure.supxlabel(f"and {len(panels) - len(shown)} more", fontsize=9)
-    return figure, places
+def shares(marginal: Marginal, cell: Cell, domain: Tensor) -> numpy.ndarray:
+    """The probabilities of some values, zero for those that this posterior does not know, `(cardinality,)`."""
+    known = dict(zip(marginal.domain.tolist(), marginal.probs[cell.at].tolist(), strict=True))
+    return numpy.array([known.get(value, 0.0) for value in domain.tolist()])
 
 
-def _bars(marginal: Marginal) -> bool:
-    return marginal.finite and marginal.domain.dim() == 1 and len(marginal.domain) <= MOST_BARS
-
-
-def _line(axes: Any, marginal: Marginal, value: float) -> None:
-    """A true value: at its bar, or at its number."""
-    if _bars(marginal):
-        value = int((marginal.domain - value).abs().argmin())
-    axes.axvline(value, color=SEEN, linewidth=1)
-
-
-def _one(
-    axes: Any,
-    marginal: Marginal,
-    at: tuple[int, ...],
-    label: str,
-    i: int,
-    count: int,
-    seed: int,
-    colour: str = "",
+def _long(
+    axes: Any, marginal: Marginal, cell: Cell, label: str, colour: str, filled: float
 ) -> None:
-    colour = colour or COLOURS[i % len(COLOURS)]
-    if _bars(marginal):
-        _put_bars(axes, marginal, marginal.probs[at].numpy(), label, colour, i, count)
-        return
-    if marginal.finite and marginal.domain.dim() == 1:
-        # Many values are a curve: a bar for each would be a comb.
-        values, probs = marginal.domain.numpy().astype(float), marginal.probs[at].numpy()
-        groups = numpy.array_split(numpy.argsort(values), min(len(values), 60))
-        centres = [values[g].mean() for g in groups]
-        density = [probs[g].sum() / max(len(g), 1) for g in groups]
-        axes.plot(centres, density, color=colour, label=label)
-        axes.fill_between(centres, density, alpha=0.2, color=colour, linewidth=0)
-        return
-    column: Any = (slice(None), *at)
-    curve(axes, marginal.draws(DRAWS, seed)[column], label, colour)
-
-
-def _put_bars(
-    axes: Any, marginal: Marginal, probs: numpy.ndarray, label: str, colour: str, i: int, count: int
-) -> None:
-    width = 0.8 / count
-    places = numpy.arange(len(probs))
-    axes.bar(places + (i - (count - 1) / 2) * width, probs, width, color=colour, label=label)
-    labels = [str(s) for s in marginal.states or [f"{float(v):g}" for v in marginal.domain]]
-    slanted = sum(map(len, labels)) > 24
-    axes.set_xticks(places, labels, rotation=30 * slanted, ha="right" if slanted else "center")
+    """Many values are a curve: their mean probability, group by group."""
+    order = marginal.domain.argsort()
+    values, probs = marginal.domain[order].numpy(), marginal.probs[cell.at][order].numpy()
+    groups = numpy.array_split(numpy.arange(len(values)), min(len(values), GROUPS))
+    centres = [float(values[g].mean()) for g in groups]
+    heights = [float(probs[g].mean()) for g in groups]
+    axes.plot(centres, heights, color=colour, label=label or None, linewidth=1.3)
+    axes.fill_between(centres, heights, alpha=filled, color=colour, linewidth=0)
+    top = max(axes.get_ylim()[1] if len(axes.lines) > 1 else 0, 1.06 * max(heights))
+    axes.set_ylim(0, top)

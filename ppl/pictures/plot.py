@@ -7,7 +7,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError, closest
-from . import calibration, marginals, pairs, predictive, progress, trace
+from . import calibration, history, marginals, pairs, predictive, trace
+from .cells import cells
 from .style import saved
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ KINDS = {
     "ranks": "ranks of the truth in the check's simulated data sets, with a simultaneous band",
     "coverage": "how often regions of each size hold the truth, with a simultaneous band",
 }
+#: Those that show several posteriors.
+OVERLAID = ("marginals", "pairs")
 
 
 def plot(
@@ -45,8 +48,8 @@ def plot(
         posterior: The posterior, or posteriors by label, which are overlaid where the kind allows it.
         kind: One of `KINDS`.
         path: Where to save it; the suffix decides the format.
-        of: Some of the nodes; by default all. Of predictions: which nodes are predicted.
-        truth: True values by node.
+        of: Some of the nodes, or members such as `"z[3]"`; by default all. Of predictions: which nodes are predicted.
+        truth: True values by node or member, `(*plates, *event)`; labels where it has labels.
         other: Another posterior of the same nodes, overlaid, or several by label.
         seed: Of draws and predictions.
 
@@ -66,34 +69,42 @@ def plot(
         [2]
     """
     many = dict(posterior) if isinstance(posterior, Mapping) else {"": posterior}
+    if kind not in KINDS:
+        every = ", ".join(f"'{name}'" for name in KINDS)
+        raise QueryError(
+            f"plot: there is no kind '{kind}'.{closest(kind, KINDS)} There are {every}."
+        )
+    if not many:
+        raise QueryError("plot: there is no posterior to draw.")
     if other is not None:
         extra = dict(other) if isinstance(other, Mapping) else {"other": other}
         many = {("this" if label == "" else label): one for label, one in many.items()} | extra
     first = next(iter(many.values()))
-    names = _names(first, of, kind)
+    if len(many) > 1 and kind not in OVERLAID:
+        raise QueryError(
+            f"plot: '{kind}' shows one posterior, not {len(many)}; {' and '.join(OVERLAID)} show several."
+        )
+    if kind == "predictive":
+        return saved(predictive.draw(first, of, seed), path)
+    which = cells(first, of)
+    for label, one in many.items():
+        lacking = [cell.name for cell in which if cell.name not in one]
+        if lacking:
+            raise QueryError(
+                f"plot: '{label}' is not about '{lacking[0]}'; of= chooses what both know."
+            )
     if kind == "marginals":
-        figure = marginals.draw(many, names, truth or {}, seed)
+        figure = marginals.draw(many, which, truth)
     elif kind == "pairs":
-        figure = pairs.draw(many, names, truth or {}, seed)
+        figure = pairs.draw(many, which, truth, seed)
     elif kind == "prior":
-        figure = marginals.beside_prior(first, names, truth or {}, seed)
-    elif kind == "predictive":
-        figure = predictive.draw(first, None if of is None else names, seed)
+        figure = marginals.beside_prior(first, which, truth, seed)
     elif kind == "trace":
-        figure = trace.draw(first, names)
-    elif kind in ("training", "tolerance"):
-        figure = progress.draw(first, kind)
-    elif kind in ("ranks", "coverage"):
-        figure = calibration.draw(first, kind)
+        figure = trace.draw(first, which)
+    elif kind == "training":
+        figure = history.training(first)
+    elif kind == "tolerance":
+        figure = history.tolerance(first)
     else:
-        raise QueryError(f"plot: there is no kind '{kind}'.{closest(kind, KINDS)}")
+        figure = calibration.draw(first, kind)
     return saved(figure, path)
-
-
-def _names(posterior: Posterior, of: str | Sequence[str] | None, kind: str) -> list[str]:
-    names = list(posterior.of) if of is None else [of] if isinstance(of, str) else list(of)
-    known = posterior.graph.nodes if kind == "predictive" else posterior.of
-    for name in names:
-        if name not in known:
-            raise QueryError(f"plot: the posterior has no '{name}'.{closest(name, list(known))}")
-    return names

@@ -170,6 +170,8 @@ class Chains(Draws):
         super().__init__(graph, flat, certificate, domains, notes)
         #: By node, `(chains, draws, *plates, *event)`.
         self.chains = dict(values)
+        #: What one of them is called; draws of an island have no order.
+        self.unit = "chain"
         self.stats = dict(stats or {})
         self._sizes = dict(sizes)
 

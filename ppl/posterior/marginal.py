@@ -300,6 +300,11 @@ class DrawnMarginal(Marginal):
         )
         return ordered[position]
 
+    def _quantiles(self, levels: ndarray) -> Tensor:
+        ordered = self._values.sort(dim=0).values
+        places = torch.from_numpy(levels * len(ordered)).ceil().long() - 1
+        return ordered[places.clamp(0, len(ordered) - 1)]
+
     def cdf(self, value: float) -> Tensor:
         return (self._values <= value).to(torch.float64).mean(dim=0)
 

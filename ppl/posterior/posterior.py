@@ -426,15 +426,26 @@ class Posterior:
 
         Args:
             path: Where to save it; the suffix decides the format.
-            kind: `"marginals"`, `"pairs"`, `"prior"` (beside the posterior), `"predictive"` (beside the data), `"trace"` and ranks of chains, `"training"` losses,
-                `"tolerance"` of sequential ABC, `"ranks"` and `"coverage"` of the simulated data sets of `check`.
-            options: `of=` names nodes, `truth=` marks true values, `other=` overlays another posterior, or several by label, `seed=` is of draws.
+            kind: `"marginals"`; `"pairs"`, numbers two by two; `"prior"` beside posterior; `"predictive"`, what it predicts beside what was seen; `"trace"`
+                of chains, and their ranks; `"training"` of nets; `"tolerance"` of sequential ABC; `"ranks"` and `"coverage"` of the data sets that `check` simulated.
+            options: `of=` names nodes or members such as `"z[3]"`, `truth=` marks true values, `other=` overlays another posterior, or several by
+                label, `seed=` is of draws and predictions.
 
         Returns:
-            A `matplotlib.figure.Figure`.
+            A `matplotlib.figure.Figure`, which notebooks show.
 
         Raises:
-            QueryError: If there is no such kind, or this posterior cannot have one.
+            QueryError: If there is no such kind, or this posterior cannot have one; the message says why.
+
+        Example:
+            >>> import ppl
+            >>> from ppl.distributions import Bernoulli
+            >>> m = ppl.Model("m")
+            >>> @m.latent(states=("dry", "rain"))
+            ... def weather(): return Bernoulli(0.2)
+            >>> figure = ppl.infer(m, {}).plot(truth={"weather": "rain"})
+            >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
+            ['dry', 'rain']
         """
         from ..pictures import plot
 

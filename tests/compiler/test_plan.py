@@ -191,3 +191,24 @@ def test_categories_are_sent_to_a_classifier():
     plan = ppl.compile(model, {"x": 1.0})
     assert verdict(plan, "npe").able
     assert plan.routes[0].method in ("nle", "rejection")
+
+
+def test_the_picture_of_a_plan_says_what_its_colours_mean():
+    """Each route by its colour, what is given in grey."""
+    picture = ppl.compile(sprinkler.garden, {"wet": 1}, of="rain").draw().source
+    assert "rain by exact, grade A" in picture
+    assert ">given" in picture
+    assert "asked: exact" in picture
+
+
+def test_many_pruned_nodes_are_folded_into_one():
+    """Twenty children that nobody asked about; they can be unfolded, and are pale then."""
+    model = ppl.Model("family")
+    model.latent(lambda: Bernoulli(0.5), name="parent")
+    model.observed(lambda parent: Bernoulli([0.1, 0.8][parent]), name="seen")
+    for i in range(20):
+        model.latent(lambda parent: Bernoulli([0.2, 0.7][parent]), name=f"child{i}")
+    plan = ppl.compile(model, {"seen": 1}, of="parent")
+    assert "20 more nodes" in plan.draw().source
+    assert "child7" not in plan.draw().source
+    assert "child7" in plan.draw(folded=()).source

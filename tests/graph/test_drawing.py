@@ -457,3 +457,55 @@ def test_a_broad_graph_is_read_from_left_to_right_with_names_alone():
     assert height > 2 * width
     assert "Z" not in statement(picture, "n5").partition("tooltip")[0]
     assert 'tooltip="n5 · Z"' in statement(picture, "n5")
+
+
+def test_a_key_says_what_the_colours_stand_for():
+    """And brings the legend with it."""
+    picture = draw(garden(), colours={"rain": "#8fd3f4"}, key={"#8fd3f4": "rain by exact"})
+
+    assert "rain by exact" in picture.source
+    assert picture.source.count("#8fd3f4") == 2, "in the node and in the legend"
+
+
+def test_what_is_folded_is_one_node_that_counts_them():
+    """Its arrows are those between the folded and the others, each once."""
+    picture = draw(garden(), folded=["rain", "sprinkler"])
+
+    assert "2 more nodes" in picture.source
+    assert set(arrows(picture)) == {("season", "…"), ("…", "wet")}
+    assert picture.pipe("svg").count(b'class="node"') == 3
+
+
+def test_among_many_nodes_what_most_are_is_said_once():
+    """The others say what they are."""
+    nodes = [Node(f"n{i}", "latent", body()) for i in range(50)]
+    kinds = {f"n{i}": "explicit: Normal" for i in range(50)}
+
+    picture = draw(graph(*nodes, Node("x", "observed", body("n0"))), kinds=kinds)
+
+    assert "Z · Normal, where nothing else is said" in picture.source
+    assert "Normal" not in statement(picture, "n7").partition("tooltip")[0]
+    assert ">X</font>" in statement(picture, "x")
+
+
+def test_words_stand_in_the_middle_of_their_nodes_whatever_the_font():
+    """Anchored at the middle of the border; a plate's label ends at its right border."""
+    svg = ElementTree.fromstring(draw(weather()).pipe("svg"))
+    space = "{http://www.w3.org/2000/svg}"
+    for group in svg.iter(f"{space}g"):
+        words = list(group.iter(f"{space}text"))
+        if group.get("class") == "node":
+            middle = float(next(group.iter(f"{space}ellipse")).get("cx"))
+            assert words
+            for text in words:
+                assert text.get("text-anchor") == "middle"
+                assert float(text.get("x")) == pytest.approx(middle, abs=0.01)
+        elif group.get("class") == "cluster":
+            assert [text.get("text-anchor") for text in words] == ["end"]
+
+
+def test_a_picture_has_its_own_paper():
+    """Dark ink on white, so that it can be read in a dark notebook too."""
+    svg = draw(garden()).pipe("svg", encoding="utf-8")
+
+    assert re.search(r'<polygon fill="#ffffff" stroke="none"', svg)
