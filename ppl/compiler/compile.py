@@ -17,9 +17,10 @@ from ..graph import Graph
 from ..mechanism import Data, probe, read_data
 from . import registry
 from .passes import Pruned, check_observation, merged, prune, resolve_ask, split
-from .plan import Plan, Route, read_modes
+from .plan import Plan, read_modes
 from .protocol import Budget, Method, Verdict
 from .query import Query
+from .route import Route
 from .summaries import summaries_of
 
 if TYPE_CHECKING:

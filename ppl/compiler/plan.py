@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,54 +18,13 @@ from ..errors import BackendError, QueryError, closest
 from ..graph import Graph
 from ..mechanism import Data, Lookup, Mechanism, read_data
 from ..posterior import MostProbable, Posterior, Posteriors
-from . import registry
+from . import printed, registry
 from .passes import Pruned, check_observation
-from .protocol import Budget, Solver, Verdict
+from .protocol import Budget, Solver
 from .query import Query
+from .route import Route
 
-__all__ = ["Plan", "Route", "read_modes"]
-
-#: Fill colours of the routes in the plan's picture (Okabe and Ito's colour-blind safe palette, lightened).
-COLOURS = ("#8fd3f4", "#f5d08a", "#9be3c8", "#e7b3d3", "#f2b48a", "#b7c7f2")
-#: What is given is grey, as in all pictures of graphs; more pruned nodes than this are folded into one.
-GIVEN, FADED = "#d0d0d0", 15
-
-
-@dataclass(frozen=True, eq=False)
-class Route:
-    """How one component is answered.
-
-    Args:
-        query: The component.
-        verdict: The verdict that was followed, or `None` when no engine can serve.
-        judged: What the engines said that were asked.
-        budget: For the engines that have not been asked, because a row above theirs fits; `None` when there are none.
-    """
-
-    query: Query
-    verdict: Verdict | None
-    judged: tuple[Verdict, ...]
-    budget: Budget | None = None
-
-    @cached_property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """What every engine says, in the order of the decision table."""
-        said = {v.method: v for v in self.judged}
-        if self.budget is not None:
-            for name in registry.methods():
-                if name not in said:
-                    said[name] = registry.judge(name, self.query, self.budget)
-        return tuple(sorted(said.values(), key=lambda v: v.row))
-
-    @property
-    def ask(self) -> tuple[str, ...]:
-        """The asked nodes of the component."""
-        return self.query.ask
-
-    @property
-    def method(self) -> str:
-        """The method's name, or `"none"`."""
-        return "none" if self.verdict is None else self.verdict.method
+__all__ = ["Plan", "read_modes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +202,7 @@ class Plan:
         asked = [(i, r) for i, r in enumerate(self.routes) if r.ask]
         for _, route in asked:
             if route.verdict is None:
-                raise BackendError(self._refusal(route))
+                raise BackendError(printed.refusal(self, route))
         for _, route in asked:
             if data.soft & set(route.query.graph.nodes) and route.method != "exact":
                 raise BackendError(
@@ -429,62 +388,11 @@ class Plan:
 
         return save(self, path, force=force)
 
-    def _refusal(self, route: Route) -> str:
-        rows = [
-            f"No engine answers for {', '.join(route.ask)} given {', '.join(self.query.given) or 'nothing'}:"
-        ]
-        said: dict[str, list[str]] = {}
-        for v in route.verdicts:
-            text = f"{v.reason.rstrip('.')}." + (f" {v.remedy}" if v.remedy else "")
-            said.setdefault(text, []).append(v.method)
-        rows += [f"  {', '.join(methods)}: {text}" for text, methods in said.items()]
-        return "\n".join(rows)
-
     # -- looking ---------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as data: equal inputs give equal dictionaries, ready for JSON."""
-        return {
-            "model": self.model.name,
-            "given": list(self.query.given),
-            "ask": list(self.query.ask),
-            "missing": sorted(self.query.partial),
-            "forced": self.forced,
-            "seed": self.query.seed,
-            "budget": {
-                "simulations": self.budget.simulations,
-                "seconds": self.budget.seconds,
-                "memory": self.budget.memory,
-            },
-            "routes": [
-                {
-                    "ask": list(r.ask),
-                    "free": list(r.query.free),
-                    "evidence": list(r.query.evidence),
-                    "method": r.method,
-                    "verdicts": [
-                        {
-                            "method": v.method,
-                            "row": v.row,
-                            "able": v.able,
-                            "fits": v.fits,
-                            "reason": v.reason,
-                            "guarantee": v.guarantee,
-                            "grade": v.grade,
-                            "cost": dict(v.cost),
-                            "remedy": v.remedy,
-                        }
-                        for v in r.verdicts
-                    ],
-                }
-                for r in self.routes
-            ],
-            "pruned": [{"name": p.name, "reason": p.reason} for p in self.pruned],
-            "bodies": {
-                name: {"mode": mode, "reason": reason}
-                for name, (mode, reason) in self.modes.items()
-            },
-        }
+        return printed.data(self)
 
     def draw(self, **options: Any) -> Any:
         """The DAG, coloured by route, with a legend; what was pruned is faded, or folded into one node if it is much.
@@ -492,33 +400,12 @@ class Plan:
         Args:
             options: Those of `Model.draw`; `folded=()` unfolds what was pruned.
         """
-        from ..graph.drawing import draw
-
-        facts = self.query.mechanism.facts
-        colours: dict[str, str] = {}
-        notes: dict[str, str] = {}
-        key: dict[str, str] = {}
-        for i, route in enumerate(r for r in self.routes if r.ask):
-            colour = COLOURS[i % len(COLOURS)]
-            colours |= dict.fromkeys(route.query.free, colour)
-            notes |= dict.fromkeys(route.ask, f"asked: {route.method}")
-            grade = "" if route.verdict is None else f", grade {route.verdict.grade}"
-            key[colour] = f"{_listed(route.ask)} by {route.method}{grade}"
-        kinds = {
-            n: f"explicit: {f.family}" if f.kind == "explicit" else f.kind for n, f in facts.items()
-        }
-        if self.query.given:
-            colours |= dict.fromkeys(self.query.given, GIVEN)
-            key[GIVEN] = "given"
-        pruned = [p.name for p in self.pruned if p.name not in self.query.given]
-        look: dict[str, Any] = {"colours": colours, "notes": notes, "key": key, "faded": pruned}
-        look["folded"] = pruned if len(pruned) > FADED else ()
-        return draw(self.model, kinds=kinds, **{**look, **options})
+        return printed.picture(self, options)
 
     def _repr_html_(self) -> str:
-        from ..html import printed
+        from ..html import printed as shown
 
-        return printed(self)
+        return shown(self)
 
     def report(self, path: str | PathLike[str], *, force: bool = False) -> Path:
         """Write the model and this plan into one HTML file; see `Posterior.report`.
@@ -538,101 +425,7 @@ class Plan:
         return of_plan(self, path, force=force)
 
     def __str__(self) -> str:
-        given = ", ".join(self.query.given) or "nothing"
-        rows = [
-            f"plan for {self.model.name}",
-            f"  given   {given}",
-            f"  asked   {', '.join(self.query.ask)}",
-        ]
-        if self.query.observation is not None:
-            data = self.query.observation
-            gaps = {n: data.missing(n) for n in sorted(self.query.partial - data.soft)}
-            if data.soft:
-                rows.append(f"  soft    {', '.join(sorted(data.soft))}: weighed, not fixed")
-            if gaps:
-                listed = ", ".join(f"{n} {count}" for n, count in gaps.items())
-                rows.append(
-                    f"  missing {listed} cells; assumed ignorable, summed or integrated out"
-                )
-        for route in self.routes:
-            if route.ask:
-                rows += ["", *self._print_route(route)]
-        unasked = [r for r in self.routes if not r.ask and r.query.free]
-        if self.pruned:
-            reasons: dict[str, list[str]] = {}
-            for p in self.pruned:
-                reasons.setdefault(p.reason, []).append(p.name)
-            rows += ["", "  pruned"] + [
-                f"    {', '.join(names)}: {reason}" for reason, names in reasons.items()
-            ]
-        if unasked:
-            rows.append(
-                "    (what is d-separated still counts in the log-evidence, where it can be had exactly)"
-            )
-        rows += ["", "  bodies"]
-        width = max((len(name) for name in self.modes), default=0)
-        rows += [
-            f"    {name:<{width}}  {mode:<6}  {reason}"
-            for name, (mode, reason) in self.modes.items()
-        ]
-        return "\n".join(rows)
-
-    def _print_route(self, route: Route) -> list[str]:
-        title = ", ".join(route.ask)
-        if route.verdict is None:
-            rows = [f"  {title}  →  no engine can answer"]
-        else:
-            v = route.verdict
-            how = (
-                "forced by method="
-                if self.forced == v.method
-                else f"row {v.row} of the decision table"
-            )
-            rows = [
-                f"  {title}  →  {v.method}   ({how}; grade {v.grade})",
-                f"    why        {v.reason}",
-            ]
-            rows += [f"    guarantee  {v.guarantee}"] if v.guarantee else []
-            rows += (
-                [f"    cost       {'; '.join(f'{what} {_count(n)}' for what, n in v.cost.items())}"]
-                if v.cost
-                else []
-            )
-            if self.forced == v.method and not v.fits:
-                better = next(
-                    (w for w in route.verdicts if w.able and w.fits and w.method != v.method), None
-                )
-                rows.append(
-                    "    objection  "
-                    + (
-                        f"{better.method} would serve: {better.reason}"
-                        if better
-                        else "the plan would not choose this by itself"
-                    )
-                )
-        apart = {p.name for p in self.pruned}
-        hidden = [n for n in route.query.free if n not in route.ask and n not in apart]
-        if hidden:
-            rows.append(f"    unseen     {', '.join(hidden)}")
-        rows.append("    not taken")
-        said: dict[str, list[Verdict]] = {}
-        for w in route.verdicts:
-            if route.verdict is None or w.method != route.verdict.method:
-                said.setdefault(w.reason + (f". {w.remedy}" if w.remedy else ""), []).append(w)
-        for text, group in said.items():
-            named = ", ".join(w.method for w in group)
-            numbers = ", ".join(dict.fromkeys(str(w.row) for w in group))
-            rows.append(f"      row{'s' if ',' in numbers else ''} {numbers} {named}: {text}")
-        return rows
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Three names, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _count(n: int | float) -> str:
-    return f"{n:,}" if isinstance(n, int) else f"{n:.4g}"
+        return printed.text(self)
 
 
 def read_modes(mechanism: Mechanism) -> dict[str, tuple[str, str]]:

@@ -19,7 +19,7 @@ from ..files.document import NotPlain, plain
 from ..graph import Graph
 from ..mechanism import Data
 from ..versions import versions
-from . import registry
+from . import printed, registry
 from .compile import compiled
 from .likeness import differences, likeness, moved
 from .plan import Plan
@@ -143,7 +143,7 @@ def _route(plan: Plan, i: int) -> dict[str, Any]:
     """How a component is answered, with what its engine learned."""
     route = plan.routes[i]
     if route.ask and route.verdict is None:
-        raise BackendError(plan._refusal(route))
+        raise BackendError(printed.refusal(plan, route))
     made: dict[str, Any] = {
         "method": route.method,
         "ask": list(route.ask),
