@@ -59,6 +59,7 @@ def judge(query: Query, budget: Budget) -> Verdict:
     opaque = [
         n for n in (*query.free, *query.evidence) if query.mechanism.facts[n].kind == "opaque"
     ]
+    opaque = list(dict.fromkeys(opaque))  # partly observed nodes are in both
     if not opaque:
         return Verdict(
             "rejection",
