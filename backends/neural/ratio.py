@@ -35,7 +35,7 @@ __all__ = ["LOSSES", "Contrast", "LearnedRatio"]
 
 LOSSES = ("nre-a", "nre-c")
 #: Rows that are passed as often as the settings say, and the fewest passes over more.
-ROWS, LEAST = 25_000, 15
+ROWS, LEAST = 15_000, 15
 #: The weight of the balance condition.
 BALANCE = 100.0
 

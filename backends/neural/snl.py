@@ -27,8 +27,8 @@ __all__ = ["OPTIONS", "in_rounds", "judge", "prepare", "restore"]
 
 #: What `ppl.Method("snl", …)` takes, besides what all estimators take: the number of rounds, and the kind of density.
 OPTIONS = (*COMMON, "rounds", "density")
-#: Epochs of the rounds before the last, whose net only proposes.
-EPOCHS, PATIENCE = 20, 6
+#: Epochs of the first round, and of later ones at least: nets that only propose are trained on by as many steps in every round.
+EPOCHS, FEWEST, PATIENCE = 20, 4, 6
 #: Particles on an island at least, when parameters are proposed.
 PARTICLES = 64
 
@@ -67,13 +67,11 @@ def in_rounds(
     sizes = rounds(query, budget, method)
     fixed = {n: query.observation.observed[n] for n in query.clamped}
     simulations = simulate(query, budget, method, above, data, wanted=sizes[0], given=fixed or None)
-    quick = replace(
-        options,
-        ensemble=1,
-        settings=replace(options.settings, epochs=EPOCHS, patience=PATIENCE, checkpoint=None),
-    )
     solver: LikelihoodSolver | None = None
     for turn, size, _ in after_first(sizes, until):
+        epochs = max(EPOCHS * sizes[0] // simulations.done, FEWEST)
+        settings = replace(options.settings, epochs=epochs, patience=PATIENCE, checkpoint=None)
+        quick = replace(options, ensemble=1, settings=settings)
         solver = LikelihoodSolver.learned(
             query, budget, method, found, simulations, begun, kind, solver, quick
         )
