@@ -84,6 +84,10 @@ def plot(
         raise QueryError(
             f"plot: '{kind}' shows one posterior, not {len(many)}; {' and '.join(OVERLAID)} show several."
         )
+    if kind in ("predictive", "prior") and first.saved:
+        raise QueryError(
+            f"plot: '{kind}' simulates the model, and this posterior came from a file, without it. Infer it anew."
+        )
     if kind == "predictive":
         return saved(predictive.draw(first, of, seed), path)
     which = cells(first, of)

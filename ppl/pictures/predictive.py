@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 
-from ..errors import QueryError
 from .cells import MOST_BARS
 from .shapes import bars, density, labels, mark, ticks
 from .spans import LEVELS, central, dots, intervals
@@ -66,12 +65,8 @@ def draw(posterior: Posterior, of: str | Sequence[str] | None, seed: int) -> Any
     """A panel for each observed node.
 
     Raises:
-        QueryError: If the model is not there any more, or nothing is observed.
+        QueryError: If the model observes nothing, and no node is named.
     """
-    if posterior.saved:
-        raise QueryError(
-            "plot: 'predictive' simulates the model, and this posterior came from a file, without it. Infer it anew."
-        )
     names = [of] if isinstance(of, str) else None if of is None else list(of)
     drawn = posterior.predict(names, n=DRAWS, seed=seed)
     shown = [one for name, value in drawn.items() for one in _columns(posterior, name, value)]

@@ -90,6 +90,16 @@ def test_only_some_kinds_overlay(answer):
         answer.plot(kind="prior", other=sky())
 
 
+@pytest.mark.parametrize("kind", ["prior", "predictive"])
+def test_a_posterior_from_a_file_cannot_simulate(answer, kind, tmp_path):
+    """Its marginals can still be drawn."""
+    answer.save(tmp_path / "sky")
+    loaded = ppl.Posterior.load(tmp_path / "sky")
+    with pytest.raises(ppl.QueryError, match=f"'{kind}' simulates the model"):
+        loaded.plot(kind=kind)
+    assert len(loaded.plot(of="wind").axes) == 2
+
+
 def test_pairs_of_finite_numbers_are_circles_as_large_as_their_probability():
     """Two coins of which the second copies the first nine times of ten."""
     model = ppl.Model("m")

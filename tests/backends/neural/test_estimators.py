@@ -205,6 +205,7 @@ def test_a_loaded_plan_gives_the_same_bits(method, tmp_path):
     assert torch.equal(one.sample(20, seed=4)["bias"], two.sample(20, seed=4)["bias"])
     assert one.notes == two.notes
     assert one.certificate.checks == two.certificate.checks
+    assert one.answers[0].history == two.answers[0].history != {}
 
 
 def test_a_learned_likelihood_is_a_density_in_another_model():
