@@ -106,7 +106,7 @@ BAD = [
     ("a.json", '{"y": [1],\n"y": [2]}', "a.json:2:1: 'y' is there twice"),
     ("a.json", '{"x": [1],\n "yy": [1]}', "a.json:2:2: line has no node 'yy'"),
     ("a.json", '{"x": [1, 2],\n "y": [1]}', "a.json:2:2: 'y' has 1 members along plate 'row'"),
-    ("a.json", '{"x": [1, 2],\n "y": [1, "wet"]}', "a.json:2:2: 'y' has no state 'wet'"),
+    ("a.json", '{"x": [1, 2],\n "y": [1, "wet"]}', "a.json:2:2: 'y' takes numbers"),
     ("a.json", '{"x": [1, 2],\n "y": [1, [2, 3]]}', "a.json:2:2: 'y'"),
     ("a.json", '{"x": [1, 2],\n "y": {"a": 1}}', "a.json:2:2: 'y' is a number, a label"),
     ("a.json", '{"x": [1, 2],\n "y": [1, NaN]}', "a.json:2:2: 'y' has 1 NaN"),
