@@ -57,9 +57,10 @@ def truncated(query: Query, budget: Budget, data: Data | None) -> Query:
             )
         except BackendError:
             return -numpy.inf, {}  # no particle has a positive density: larger values may have one
-        found = target.marginals(cloud.u[0])
+        # Missing cells that nothing depends on are in no sum: they have no end to look at.
+        found = {} if target.summation is None else target.marginals(cloud.u[0])
         return float(cloud.log_evidence[0]), {
-            n: found[n].mean(dim=0)[..., -2:].numpy() for n in names
+            n: found[n].mean(dim=0)[..., -2:].numpy() for n in names if n in found
         }
 
     try:

@@ -186,3 +186,17 @@ def test_an_impossible_observation_is_refused_and_not_followed_for_ever():
     model.deterministic(lambda n: 2 * n, name="twice")
     with pytest.raises(ppl.errors.GaltonError):
         ppl.infer(model, {"twice": 7})
+
+
+def test_a_missing_count_that_nothing_depends_on_changes_nothing():
+    """Two rates add up to Gamma(6, .5), and 3 was counted once: their sum is Gamma(9, 1.5), whatever is missing besides."""
+    model = ppl.Model("calls")
+    model.theta(lambda: Gamma(3, 0.5), name="rate")
+    model.theta(lambda: Gamma(3, 0.5), name="more")
+    hour = model.plate("hour")
+    model.observed(lambda rate, more: Poisson(rate + more), name="calls", plate=hour)
+    found = ppl.infer(model, {"calls": [3, None]})
+    assert found.certificate.grade == "A′"
+    assert float(found["rate"].mean) == pytest.approx(3, abs=1e-4)
+    # A negative binomial: successes 6 with probability 1/3, 3 failures.
+    assert found.log_evidence == pytest.approx(stats.nbinom(6, 1 / 3).logpmf(3), abs=1e-5)
