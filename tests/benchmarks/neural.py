@@ -35,6 +35,7 @@ import torch
 from torch import Tensor
 
 import ppl
+from ppl.checks.ranks import p_values
 from ppl.distributions import MultivariateNormal, Normal, Uniform
 
 from . import simulators
@@ -558,9 +559,6 @@ def calibration(asked: argparse.Namespace, draws: int = 100) -> None:
     say(
         f"{'model':<12}{'method':<8}{'p':>7}  {'verdict':<22}{'p by parameter':<32}{'training s':>11}{'s a data set':>14}"
     )
-    null = numpy.sort(
-        farthest(numpy.random.default_rng(0).integers(draws + 1, size=(4000, n)), draws)
-    )
     for name, build in (
         ("one ball", one_ball),
         ("five draws", five_draws),
@@ -580,8 +578,7 @@ def calibration(asked: argparse.Namespace, draws: int = 100) -> None:
             ranks = _ranks(plan, theta, x, draws)
             each = clock.lap() / n
             values = {
-                k: (1 + numpy.searchsorted(null, float(farthest(r[None], draws)[0]), "right"))
-                / (1 + len(null))
+                k: float(p_values(torch.from_numpy(r).unsqueeze(1), draws)[0])
                 for k, r in ranks.items()
             }
             p = min(1.0, len(values) * min(values.values()))
@@ -604,18 +601,6 @@ def _ranks(
             for j, rank in enumerate(below.tolist()):
                 found.setdefault(f"{name}[{j}]" if len(below) > 1 else name, []).append(rank)
     return {name: numpy.array(values) for name, values in found.items()}
-
-
-def farthest(ranks: numpy.ndarray, top: int) -> numpy.ndarray:
-    """For each set of ranks, `(sets, datasets)`, the smallest pointwise two-sided probability of its distribution function, `(sets,)`; ranks go to `top`."""
-    from scipy.stats import binom
-
-    n = ranks.shape[1]
-    share = numpy.arange(1, top + 1) / (top + 1)  # P(rank < r) of uniform ranks
-    count = numpy.arange(n + 1)[:, None]
-    tails = 2 * numpy.minimum(binom.cdf(count, n, share), binom.sf(count - 1, n, share))
-    below = numpy.stack([(ranks < r).sum(axis=1) for r in range(1, top + 1)], axis=1)
-    return tails[below, numpy.arange(top)].min(axis=1)
 
 
 if __name__ == "__main__":
