@@ -19,10 +19,10 @@ from .errors import (
     StoreLocked,
     UnverifiedError,
 )
-from .fit import fit
+from .fitting import fit
 from .formats import read, write
 from .graph import previous
-from .infer import infer
+from .inference import infer
 from .mechanism import Belief, Likelihood
 from .posterior import Posterior
 

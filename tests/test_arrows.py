@@ -77,7 +77,7 @@ def test_backends_use_neither_the_front_doors_nor_one_another():
     for path in (ROOT / "backends").rglob("*.py"):
         own = path.relative_to(ROOT).parts[1].removesuffix(".py")
         for name in _imports(path):
-            assert name not in ("ppl", "ppl.infer", "ppl.fit"), f"{path} imports {name}"
+            assert name not in ("ppl", "ppl.inference", "ppl.fitting"), f"{path} imports {name}"
             assert not name.startswith("ppl.dsl"), f"{path} imports {name}"
             if name.startswith("backends."):
                 allowed = {own, "kernels"} | ({"exact"} if own == "density" else set())

@@ -109,7 +109,7 @@ def _die_at(step):
     """SIGKILL ourselves at a step of the third commit."""
     import signal
 
-    from ppl.campaign import files, index
+    from ppl.campaign import index
 
     count = {"commits": 0}
 
@@ -141,5 +141,5 @@ def _die_at(step):
         if count["commits"] == 3 and step == "after the index":
             end()
 
-    files.os.fsync, files.os.replace = fsync, replace
+    os.fsync, os.replace = fsync, replace
     index.Index._drop, index.Index.add = dropped, added
