@@ -3,7 +3,7 @@
     python -m tests.benchmarks.certificate [--seeds 3] [--problems linear ...] [--methods npe nle] [--json cells.json]
 
 Each cell is a problem with a known posterior, an observation drawn with its seed, and an estimator: trained on 10,000 simulations; the same made too narrow, shifted,
-or without one of its modes; trained on 100 simulations. Its draws are told from draws of the known posterior by a classifier (C2ST, 2,000 of each, 5 folds, as in
+or without one of its modes; trained on 100 simulations. Its draws are told from draws of the known posterior by a classifier (C2ST, 1,000 of each, 5 folds, as in
 `tests.benchmarks.neural`): good below .55, wrong above .7, nothing is asked in between. Grade C is asked of the model with its densities, grade D of the same
 model as a simulator. Known posteriors are those that the plan finds from the densities: closed forms and quadrature.
 """
@@ -39,7 +39,7 @@ GOOD, WRONG = 0.55, 0.7
 #: At most so many of the wrong ones may pass, and at least so many of the good ones must.
 TARGETS = {"C": 0.02, "D": 0.10}
 PASSING = 0.90
-DRAWS = 2000
+DRAWS = 1000
 
 
 # -- problems: the same model with its density, and as a simulator ----------------------------------
