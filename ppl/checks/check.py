@@ -30,7 +30,7 @@ __all__ = ["LEVEL", "check"]
 #: Seconds of a check by default.
 SECONDS = 120.0
 #: The share of calibrated posteriors that all checks of calibration together refuse, and how many there are.
-LEVEL, KINDS = 0.05, 5
+LEVEL, KINDS = 0.005, 5
 
 
 def check(
