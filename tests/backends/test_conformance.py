@@ -105,7 +105,7 @@ def test_draws_have_the_shape_and_the_moments_of_the_marginal(case, method):
 @each
 def test_equal_seeds_give_equal_bits(case, method):
     """One seed decides everything."""
-    small = ppl.Budget(simulations=500 if method in NEURAL else 2_000)
+    small = ppl.Budget(simulations=500 if method in NEURAL else 5_000)
     quick = method
     if method in NEURAL:  # nets need not be good to be equal
         quick = ppl.Method(method, epochs=4, **({"rounds": 2} if method in SEQUENTIAL else {}))
