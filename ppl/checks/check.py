@@ -37,11 +37,11 @@ def check(
     posterior: Posterior, budget: Budget | None = None, seed: int = 0, progress: bool = False
 ) -> Certificate:
     """Do more work, and grade anew; see `Posterior.check`."""
-    plan = posterior.plan
-    if plan is None:
+    if posterior.saved:
         raise QueryError(
-            "This posterior came from a file and has no plan: nothing can be simulated. Infer it anew, and check that."
+            "This posterior came from a file and knows no functions of the model: nothing can be simulated. Infer it anew, and check that."
         )
+    plan = posterior.plan
     budget = budget or Budget(seconds=SECONDS)
     until = time.monotonic() + budget.seconds
     asked = [i for i, route in enumerate(plan.routes) if route.ask]

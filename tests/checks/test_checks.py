@@ -252,3 +252,17 @@ def test_the_certificate_of_parts_is_the_worst_and_keeps_all_tests():
     assert together.label == "U, M"
     assert len(together.tests) == len(GRADES)
     assert set(together.to_dict()) >= {"grade", "label", "tests", "seed", "versions"}
+
+
+def test_a_checked_posterior_is_saved_with_its_tests_and_cannot_be_checked_again(tmp_path):
+    """The file keeps figures and marks; it has no functions to simulate with."""
+    model = ppl.Model("bits")
+    model.latent(lambda: Bernoulli(0.5), name="a")
+    model.observed(lambda a: Bernoulli([1e-4, 1.2e-4][a]), name="x")
+    posterior = ppl.infer(model, {"x": 1})
+    posterior.check()
+    loaded = ppl.Posterior.load(posterior.save(tmp_path / "bits.posterior"))
+    assert loaded.certificate == posterior.certificate
+    assert loaded.certificate.label == "A, M"
+    with pytest.raises(ppl.QueryError, match="came from a file"):
+        loaded.check()
