@@ -41,6 +41,10 @@ def check(
         raise QueryError(
             "This posterior came from a file and knows no functions of the model: nothing can be simulated. Infer it anew, and check that."
         )
+    if posterior.derived:
+        raise QueryError(
+            "This posterior was made of another one, by only() or given(): check that one, whose answers the engines can repeat."
+        )
     plan = posterior.plan
     budget = budget or Budget(seconds=SECONDS)
     until = time.monotonic() + budget.seconds

@@ -77,6 +77,8 @@ class Posterior:
         self._owner = {name: answer for answer in self.answers for name in answer.names}
         #: log p of the observed nodes that nothing asked for depends on, or `None`.
         self.unasked, self._which = unasked, which
+        #: Whether it was made of another posterior, so that its answers are not what the plan's engines give.
+        self.derived = False
         self._cache: dict[str, Marginal] = {}
 
     def __getitem__(self, name: str) -> Marginal:
@@ -180,7 +182,9 @@ class Posterior:
         self, answers: Collection[Answer], of: tuple[str, ...], unasked: float | None
     ) -> Posterior:
         """A posterior of the same model, plan and data, made of other answers."""
-        return Posterior(self.graph, answers, of, self.plan, self._data, unasked, self._which)
+        found = Posterior(self.graph, answers, of, self.plan, self._data, unasked, self._which)
+        found.derived = True
+        return found
 
     def only(self, *names: str) -> Posterior:
         """The posterior of some of the nodes, everything else summed or integrated out.

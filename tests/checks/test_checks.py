@@ -266,3 +266,5 @@ def test_a_checked_posterior_is_saved_with_its_tests_and_cannot_be_checked_again
     assert loaded.certificate.label == "A, M"
     with pytest.raises(ppl.QueryError, match="came from a file"):
         loaded.check()
+    with pytest.raises(ppl.QueryError, match="only"):
+        posterior.only("a").check()
