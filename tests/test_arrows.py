@@ -19,7 +19,8 @@ ALLOWED = {
         *("errors", "files", "html", "graph", "mechanism", "versions"),
         *("checks", "pictures", "report"),
     },
-    "ppl/pictures": {"errors", "posterior"},
+    # The band in a picture of ranks is the one that the check tests.
+    "ppl/pictures": {"errors", "posterior", "checks"},
     # Reports look at a plan without importing the compiler.
     "ppl/report": {"errors", "files", "graph", "posterior", "versions"},
     # A query says where simulations are run.

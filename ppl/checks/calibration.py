@@ -14,14 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy
 import torch
 from torch import Tensor
 
 from ..errors import BackendError, QueryError
 from ..posterior import Answer, Check
-from .part import Part
+from ..posterior.marginal import member_name
+from .component import Component
 from .ranks import p_values, rank, visible
-from .worlds import draw_worlds, flat, seen
+from .simulated import flat, seen, simulate_data
 
 __all__ = ["DATASETS", "FEWEST", "Calibration", "Pairs", "calibrate"]
 
@@ -29,7 +31,7 @@ __all__ = ["DATASETS", "FEWEST", "Calibration", "Pairs", "calibrate"]
 DATASETS, FEWEST, DRAWS = 200, 50, 99
 #: Numbers of the parameters whose ranks are looked at, at most.
 ENTRIES = 24
-#: Worlds from which the regression learns, and its penalty.
+#: Simulated data sets from which the regression learns, and its penalty.
 LEARNED, RIDGE = 2000, 1e-3
 
 
@@ -120,48 +122,52 @@ class Calibration:
 
 
 def calibrate(
-    part: Part, datasets: int = DATASETS, tick: Callable[[], None] = lambda: None
+    component: Component, datasets: int = DATASETS, tick: Callable[[], None] = lambda: None
 ) -> Calibration | str:
     """Answer simulated data sets; a text says why that cannot be done.
 
     Args:
-        part: What is checked.
+        component: What is checked.
         datasets: How many.
         tick: Called after each.
     """
-    if part.seconds is not None and part.seconds * FEWEST > part.left:
+    if component.seconds is not None and component.seconds * FEWEST > component.left:
         return (
-            f"{part.method} begins anew for each observation, which took {part.seconds:.0f} s: {FEWEST} simulated data sets need "
-            f"check(budget=ppl.Budget(seconds={part.seconds * FEWEST * 1.2:.0f}))"
+            f"{component.method} begins anew for each observation, which took {component.seconds:.0f} s: {FEWEST} simulated data sets need "
+            f"check(budget=ppl.Budget(seconds={component.seconds * FEWEST * 1.2:.0f}))"
         )
-    names = part.answer.names
+    names = component.answer.names
     try:
-        worlds = draw_worlds(part.query, names, part.data, datasets, part.seed)
+        simulated = simulate_data(component.query, names, component.data, datasets, component.seed)
     except (BackendError, QueryError) as error:
         return str(error)
-    distance = _distance(part, names)
-    generator = torch.Generator().manual_seed(part.seed)
-    labels = _labels(worlds.truth, names)
+    distance = _distance(component, names)
+    generator = torch.Generator().manual_seed(component.seed)
+    labels = [
+        member_name(name, at)
+        for name in names
+        for at in numpy.ndindex(*simulated.truth[name].shape[1:])
+    ]
     wide = len(labels)
     picked = torch.linspace(0, wide - 1, min(wide, ENTRIES)).round().long()
     rows: list[Tensor] = []
     pairs: list[tuple[Tensor, Tensor, Tensor]] = []
-    dense, failed, begun = True, 0, part.left
-    for i, answer in enumerate(part.answers(worlds, DRAWS)):
-        truth = {n: worlds.truth[n][i : i + 1] for n in names}
+    dense, failed, begun = True, 0, component.left
+    for i, answer in enumerate(component.answers(simulated, DRAWS)):
+        truth = {n: simulated.truth[n][i : i + 1] for n in names}
         try:
-            sample = answer.sample(DRAWS, part.seed + i)
+            sample = answer.sample(DRAWS, component.seed + i)
             both = {n: torch.cat([truth[n].to(sample[n].dtype), sample[n]]) for n in names}
             density = _density(answer, both) if dense else None
         except BackendError as error:
             # An engine that cannot answer what the model itself has made is not calibrated there.
             failed += 1
             if failed > max(datasets // 20, 2):
-                return f"{part.method} could not answer {failed} of {i + 1} simulated data sets: {error}"
+                return f"{component.method} could not answer {failed} of {i + 1} simulated data sets: {error}"
             continue
         if dense and density is None:
             dense, rows, pairs = False, [], []
-        values, data = flat(both, names), seen(part.query, worlds.data.one(i))
+        values, data = flat(both, names), seen(component.query, simulated.data.one(i))
         statistics = [values[:, picked]]
         statistics += [] if density is None else [density.unsqueeze(1)]
         statistics.append(distance(data, values).unsqueeze(1))
@@ -169,7 +175,7 @@ def calibrate(
         rows.append(rank(every[0], every[1:], generator))
         pairs.append((data[0], values[0], values[1]))
         tick()
-        if part.late:
+        if component.late:
             break
     if len(rows) < FEWEST:
         needed = begun / max(len(rows), 1) * FEWEST * 1.2
@@ -191,26 +197,13 @@ def _density(answer: Answer, values: Mapping[str, Tensor]) -> Tensor | None:
     return torch.nan_to_num(found.to(torch.float64), nan=-torch.inf)
 
 
-def _labels(values: Mapping[str, Tensor], names: Sequence[str]) -> list[str]:
-    found = []
-    for name in names:
-        shape = values[name].shape[1:]
-        if not shape:
-            found.append(name)
-            continue
-        for k in range(shape.numel()):
-            at = torch.unravel_index(torch.tensor(k), shape)
-            found.append(f"{name}[{', '.join(str(int(a)) for a in at)}]")
-    return found
-
-
-def _distance(part: Part, names: Sequence[str]) -> Callable[[Tensor, Tensor], Tensor]:
+def _distance(component: Component, names: Sequence[str]) -> Callable[[Tensor, Tensor], Tensor]:
     """The distance of parameters to what their regression on the data predicts, `(rows,)`, of data `(1, columns)` and parameters `(rows, columns)`.
 
     The regression is ridge on the data and their squares; it need not be good, only to depend on the data (TARP with references near the truth).
     """
-    learned = draw_worlds(part.query, names, part.data, LEARNED, part.seed + 1)
-    theta, x = flat(learned.truth, names), _features(seen(part.query, learned.data))
+    learned = simulate_data(component.query, names, component.data, LEARNED, component.seed + 1)
+    theta, x = flat(learned.truth, names), _features(seen(component.query, learned.data))
     mean, sd = theta.mean(dim=0), theta.std(dim=0)
     sd = torch.where(sd > 0, sd, 1.0)
     centre, scale = x.mean(dim=0), x.std(dim=0)

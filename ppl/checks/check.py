@@ -17,9 +17,9 @@ from ..errors import BackendError, QueryError
 from ..posterior import Certificate, Check
 from ..posterior.certificate import worst
 from .calibration import DATASETS, Calibration, calibrate
+from .component import Component
 from .importance import importance
 from .local import PAIRS, local_checks, more_pairs
-from .part import Part
 from .typical import typical
 
 if TYPE_CHECKING:
@@ -51,50 +51,43 @@ def check(
     asked = [i for i, route in enumerate(plan.routes) if route.ask]
     found: list[Certificate] = []
     calibrations: list[Calibration] = []
-    with _bar(progress) as tick:
+    datasets = budget.simulations or DATASETS
+    with _bar(progress, max(datasets, PAIRS) * len(asked)) as tick:
         for i, answer in zip(asked, posterior.answers, strict=True):
             route, left = plan.routes[i], max(until - time.monotonic(), 0.0)
-            part = Part(
+            component = Component(
                 route.query,
                 route.method,
                 plan._solver(i),
                 answer,
-                posterior.data.one(posterior._which),
+                posterior.observation,
                 plan.budget,
                 seed,
                 time.monotonic() + left / (len(asked) - len(found)),
             )
-            certificate, calibration = _graded(part, budget.simulations or DATASETS, tick)
+            certificate, calibration = _graded(component, datasets, tick)
             found.append(certificate)
             if calibration is not None:
                 calibrations.append(calibration)
-    return remember(posterior, worst(found), calibrations)
-
-
-def remember(
-    posterior: Posterior, certificate: Certificate, calibrations: list[Calibration]
-) -> Certificate:
-    """Give a posterior its new certificate, and the ranks that stand behind it."""
-    full = replace(
-        certificate, seed=posterior.certificate.seed, versions=posterior.certificate.versions
-    )
-    posterior.__dict__["certificate"] = full
-    posterior.__dict__["calibrations"] = tuple(calibrations)
-    return full
+    # Seed and versions are those of the answer.
+    stated = posterior.certificate
+    posterior.certificate = replace(worst(found), seed=stated.seed, versions=stated.versions)  # type: ignore[misc]
+    posterior.calibrations = tuple(calibrations)
+    return posterior.certificate
 
 
 def _graded(
-    part: Part, datasets: int, tick: Callable[[], None]
+    component: Component, datasets: int, tick: Callable[[], None]
 ) -> tuple[Certificate, Calibration | None]:
     """The certificate of one component."""
-    stated, calibration = part.answer.certificate, None
+    stated, calibration = component.answer.certificate, None
     tests: list[Check] = []
     grade, statement = stated.grade, stated.statement
     if grade == "U":
         statement = statement.removesuffix("; not calibrated yet")
         refuted = False
-        if part.explicit:
-            said = importance(part)
+        if component.explicit:
+            said = importance(component)
             if isinstance(said, str):
                 tests.append(_untold("importance weights", said))
             else:
@@ -107,7 +100,7 @@ def _graded(
                         ", which agrees with the explicit density and with an independent sampler"
                     )
         if grade == "U" and not refuted:
-            calibration, more = calibrated(part, datasets, tick)
+            calibration, more = calibrated(component, datasets, tick)
             tests += more
             if calibration is not None and all(test.passed for test in more):
                 grade = "D"
@@ -117,7 +110,7 @@ def _graded(
             statement += (
                 f"; refused by: {', '.join(wrong)}" if wrong else "; it could not be checked"
             )
-    outside = typical(part)
+    outside = typical(component)
     tests += [] if outside is None else [outside]
     atypical = outside is not None and outside.passed is False
     graded = replace(
@@ -127,16 +120,16 @@ def _graded(
 
 
 def calibrated(
-    part: Part, datasets: int = DATASETS, tick: Callable[[], None] = lambda: None
+    component: Component, datasets: int = DATASETS, tick: Callable[[], None] = lambda: None
 ) -> tuple[Calibration | None, list[Check]]:
     """All checks of calibration; together they refuse `LEVEL` of the posteriors that are right."""
-    found = calibrate(part, datasets, tick)
+    found = calibrate(component, datasets, tick)
     if isinstance(found, str):
         return None, [_untold("calibration", found)]
     level = LEVEL / KINDS
     tests = found.checks(level)
     try:
-        tests += local_checks(part, more_pairs(part, found.pairs, tick), level)
+        tests += local_checks(component, more_pairs(component, found.pairs, tick), level)
     except (BackendError, QueryError) as error:
         tests.append(_untold("classifier at this observation", str(error)))
     return found, tests
@@ -147,12 +140,12 @@ def _untold(name: str, why: str) -> Check:
 
 
 @contextmanager
-def _bar(wanted: bool) -> Any:
+def _bar(wanted: bool, total: int) -> Any:
     """A progress bar over simulated data sets; yields what is called after each."""
     if not wanted:
         yield lambda: None
         return
     from tqdm import tqdm
 
-    with tqdm(total=DATASETS + PAIRS, desc="checking", unit="data set", leave=False) as bar:
+    with tqdm(total=total, desc="checking", unit="data set", leave=False) as bar:
         yield bar.update

@@ -10,7 +10,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-__all__ = ["Classifiers", "accuracy", "columns"]
+from .rows import columns
+
+__all__ = ["Classifiers", "accuracy"]
 
 #: Width of the two hidden layers, rows and passes of a training, and its step.
 WIDTH, ROWS, STEPS, RATE = 32, 256, 400, 3e-3
@@ -94,16 +96,3 @@ def accuracy(one: Tensor, other: Tensor, seed: int, folds: int = 5) -> tuple[flo
     right = (nets.logits(rows[held]) > 0) == (labels[held] > 0.5)
     share = float(right.to(torch.float64).mean())
     return share, (share * (1 - share) / right.numel()) ** 0.5
-
-
-def columns(rows: Tensor) -> Tensor:
-    """Standardised columns, heavy tails drawn together; columns that do not vary are left out, `(n, columns)`."""
-    rows = rows.to(torch.float64)
-    low, middle, high = torch.quantile(
-        rows, torch.tensor([0.05, 0.5, 0.95], dtype=rows.dtype), dim=0
-    )
-    width = torch.where(high > low, (high - low) / 3.3, rows.std(dim=0))
-    rows = rows[:, width > 0]
-    scaled = (rows - middle[width > 0]) / width[width > 0]
-    far = scaled.abs() > 3
-    return torch.where(far, scaled.sign() * (3 + (scaled.abs() - 2).clamp(min=1).log()), scaled)

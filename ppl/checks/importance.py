@@ -12,14 +12,15 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 
+import numpy
 import torch
 
 from ..compiler import registry
 from ..errors import GaltonError
 from ..posterior import Check
 from .classifier import accuracy
-from .part import Part
-from .worlds import flat
+from .component import Component
+from .simulated import flat
 
 __all__ = ["ALIKE", "SMOOTH", "importance"]
 
@@ -27,27 +28,29 @@ __all__ = ["ALIKE", "SMOOTH", "importance"]
 DRAWS, SMOOTH, ALIKE = 2000, 0.7, 0.6
 
 
-def importance(part: Part) -> list[Check] | str:
+def importance(component: Component) -> list[Check] | str:
     """Pareto k of the weights, and agreement with tempered SMC; a text says why there are none."""
     judge = registry.backend("smc")
-    query = replace(part.query, observation=part.data, options={})
-    budget = replace(part.budget, seconds=max(part.left / 2, 1.0), simulations=None)
+    query = replace(component.query, observation=component.data, options={})
+    budget = replace(component.budget, seconds=max(component.left / 2, 1.0), simulations=None)
     verdict = judge.judge(query, budget)
     if not verdict.able:
         return f"an independent sampler cannot serve: {verdict.reason}"
-    draws = part.answer.sample(DRAWS, part.seed)
+    draws = component.answer.sample(DRAWS, component.seed)
     try:
-        log_q = part.answer.log_prob(draws)
-        log_p = judge.log_joint(query, budget, part.data)(draws)  # type: ignore[attr-defined]
-        other = judge.prepare(replace(query, seed=part.seed + 1), budget).condition(part.data)[0]
+        log_q = component.answer.log_prob(draws)
+        log_p = judge.log_joint(query, budget, component.data)(draws)  # type: ignore[attr-defined]
+        other = judge.prepare(replace(query, seed=component.seed + 1), budget).condition(
+            component.data
+        )[0]
         if other.certificate.grade == "U":
             return f"the independent sampler is not sure of itself: {other.certificate.statement}"
-        theirs = other.sample(DRAWS, part.seed + 2)
+        theirs = other.sample(DRAWS, component.seed + 2)
     except GaltonError as error:
         return str(error)
     k = _pareto(log_p - log_q)
-    both = flat(draws, part.random), flat(theirs, part.random)
-    share, error_ = accuracy(*both, part.seed)
+    both = flat(draws, component.random), flat(theirs, component.random)
+    share, error_ = accuracy(*both, component.seed)
     return [
         Check(
             "Pareto k of the weights",
@@ -77,6 +80,8 @@ def _pareto(log_weights: torch.Tensor) -> float:
         >>> heavy = -0.5 * narrow**2 - (-0.5 * exact**2)  # of a draw from N(0, 1/4) for N(0, 1)
         >>> _pareto(heavy) > 0.6, _pareto(0.01 * heavy) < 0.3
         (True, True)
+        >>> _pareto(torch.zeros(4000).double())
+        0.0
     """
     from arviz_stats.base import array_stats
 
@@ -85,6 +90,10 @@ def _pareto(log_weights: torch.Tensor) -> float:
         return float("inf")
     lowest = log_weights[finite].min() - 50
     weights = torch.where(finite, log_weights, lowest).numpy()
+    # As many of the largest as the fit is of; where all are equal the weights are bounded, and there is no tail to fit.
+    tail = numpy.sort(weights)[-int(min(len(weights) / 5, 3 * len(weights) ** 0.5)) :]
+    if tail[-1] - tail[0] < 1e-9:
+        return 0.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a large k is said by its number
         # As for leave-one-out, where it is from, it takes the logarithms of what is divided by.

@@ -18,9 +18,10 @@ from torch import Tensor
 from ..errors import BackendError
 from ..posterior import Check
 from .calibration import Pairs
-from .classifier import Classifiers, columns
-from .part import Part
-from .worlds import draw_worlds, flat, seen
+from .classifier import Classifiers
+from .component import Component
+from .rows import columns, principal
+from .simulated import flat, seen, simulate_data
 
 __all__ = ["PAIRS", "local_checks", "more_pairs"]
 
@@ -34,39 +35,42 @@ TOLD = 0.95
 COMPONENTS = 12
 
 
-def more_pairs(part: Part, pairs: Pairs, tick: Callable[[], None] = lambda: None) -> Pairs:
+def more_pairs(
+    component: Component, pairs: Pairs, tick: Callable[[], None] = lambda: None
+) -> Pairs:
     """More simulated data sets with one posterior draw each, while there is time."""
-    wanted, until = PAIRS - len(pairs), part.left * (1 - SHARE)
-    if wanted <= 0 or part.seconds is not None or part.late:
+    wanted, until = PAIRS - len(pairs), component.left * (1 - SHARE)
+    if wanted <= 0 or component.seconds is not None or component.late:
         return pairs
-    names = part.answer.names
-    worlds = draw_worlds(part.query, names, part.data, wanted, part.seed + 2)
+    names = component.answer.names
+    simulated = simulate_data(component.query, names, component.data, wanted, component.seed + 2)
     found = []
-    for i, answer in enumerate(part.answers(worlds, 1)):
+    for i, answer in enumerate(component.answers(simulated, 1)):
         try:
-            drawn = flat(answer.sample(1, part.seed + i), names)[0]
+            drawn = flat(answer.sample(1, component.seed + i), names)[0]
         except BackendError:  # counted when calibration was looked at
             continue
-        truth = flat({n: worlds.truth[n][i : i + 1] for n in names}, names)[0]
-        found.append((seen(part.query, worlds.data.one(i))[0], truth, drawn))
+        truth = flat({n: simulated.truth[n][i : i + 1] for n in names}, names)[0]
+        found.append((seen(component.query, simulated.data.one(i))[0], truth, drawn))
         tick()
-        if part.left <= until:
+        if component.left <= until:
             break
     if not found:
         return pairs
     return pairs.and_(Pairs(*(torch.stack(column) for column in zip(*found, strict=True))))
 
 
-def local_checks(part: Part, pairs: Pairs, level: float) -> list[Check]:
+def local_checks(component: Component, pairs: Pairs, level: float) -> list[Check]:
     """Over all observations, and at this one; each refuses this share of right posteriors."""
-    n, names = len(pairs), part.answer.names
-    here = seen(part.query, part.data.one(0))
-    draws = flat(part.answer.sample(DRAWS, part.seed), names)
+    n, names = len(pairs), component.answer.names
+    here = seen(component.query, component.data.one(0))
+    draws = flat(component.answer.sample(DRAWS, component.seed), names)
     theta = columns(torch.cat([pairs.truth, pairs.drawn, draws]))
     truth, drawn, at = theta[:n], theta[n : 2 * n], theta[2 * n :]
-    data, x = _components(pairs.data, here)
+    every = principal(torch.cat([pairs.data, here]), COMPONENTS)
+    data, x = every[:-1], every[-1:]
     train = torch.arange(n) < int(0.7 * n)
-    generator = torch.Generator().manual_seed(part.seed)
+    generator = torch.Generator().manual_seed(component.seed)
     # Nets that have nothing to learn see each pair in random order.
     swap = torch.rand(NULLS, n, generator=generator) < 0.5
     swap = torch.cat([torch.zeros(NETS, n, dtype=torch.bool), swap])
@@ -75,7 +79,7 @@ def local_checks(part: Part, pairs: Pairs, level: float) -> list[Check]:
         torch.cat([data[train], truth[train]], dim=1),
         torch.cat([data[train], drawn[train]], dim=1),
     )
-    nets = Classifiers(torch.cat(rows).unsqueeze(0), labels, part.seed)
+    nets = Classifiers(torch.cat(rows).unsqueeze(0), labels, component.seed)
     return [
         _over_all(nets, data[~train], truth[~train], drawn[~train], n, level),
         _here(nets, x, at, n, level),
@@ -124,12 +128,3 @@ def _here(nets: Classifiers, x: Tensor, at: Tensor, n: int, level: float) -> Che
         f"trained on {n} simulated data sets"
         + (f"; would show a C2ST of about {edge:.2f}" if told else ""),
     )
-
-
-def _components(data: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:
-    """Principal components of the data, and of the data that were observed."""
-    both = columns(torch.cat([data, here]))
-    if both.shape[1] > COMPONENTS:
-        _, _, axes = torch.linalg.svd(both[:-1] - both[:-1].mean(dim=0), full_matrices=False)
-        both = columns(both @ axes[:COMPONENTS].T)
-    return both[:-1], both[-1:]

@@ -12,7 +12,7 @@ import torch
 from scipy.stats import binom, kstwo, norm
 from torch import Tensor
 
-__all__ = ["p_values", "rank", "visible"]
+__all__ = ["band", "below", "p_values", "rank", "visible"]
 
 #: Sets of uniform ranks from which the distribution of the farthest point is read.
 SETS = 4000
@@ -69,25 +69,45 @@ def visible(datasets: int, level: float) -> str:
     return f"would show means off by {shift:.2f} sd, or an sd wrong by a factor of {factor:.1f}"
 
 
+def band(datasets: int, draws: int, level: float) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Limits of the distribution function of uniform ranks, `(draws,)` each, which hold at all points together.
+
+    Args:
+        datasets: How many ranks there are.
+        draws: The largest rank.
+        level: The share of sets of uniform ranks that stay inside as a whole.
+    """
+    # Pointwise limits of this level are left somewhere by the share of sets that is allowed.
+    pointwise = numpy.quantile(_null(datasets, draws), 1 - level)
+    grid = numpy.arange(1, draws + 1) / (draws + 1)
+    low, high = (
+        binom.ppf(p, datasets, grid) / datasets for p in (pointwise / 2, 1 - pointwise / 2)
+    )
+    return low, high
+
+
+def below(ranks: numpy.ndarray, draws: int) -> numpy.ndarray:
+    """How many ranks lie below 1, 2, … `draws`, `(draws,)`."""
+    return numpy.bincount(ranks, minlength=draws + 1).cumsum()[:draws]
+
+
 @cache
-def _null(n: int, top: int) -> numpy.ndarray:
-    ranks = numpy.random.default_rng(0).integers(top + 1, size=(SETS, n))
-    return numpy.sort(_farthest(ranks, top))
+def _null(datasets: int, draws: int) -> numpy.ndarray:
+    """How far sets of uniform ranks go, as `_farthest` says it, in order, `(SETS,)`."""
+    ranks = numpy.random.default_rng(0).integers(draws + 1, size=(SETS, datasets))
+    return numpy.sort(_farthest(ranks, draws))
 
 
-def _farthest(ranks: numpy.ndarray, top: int) -> numpy.ndarray:
+def _farthest(ranks: numpy.ndarray, draws: int) -> numpy.ndarray:
     """The smallest two-sided binomial probability along each distribution function, `(sets,)`, of `(sets, datasets)`."""
-    n = ranks.shape[1]
-    share = numpy.arange(1, top + 1) / (top + 1)  # P(rank < r) of uniform ranks
-    tails = _tails(n, top)
-    below = numpy.zeros((len(ranks), top), dtype=int)
-    for k, row in enumerate(ranks):
-        below[k] = numpy.bincount(row, minlength=top + 1).cumsum()[:top]
-    return tails[below, numpy.arange(len(share))].min(axis=1)
+    counts = numpy.stack([below(row, draws) for row in ranks])
+    return _tails(ranks.shape[1], draws)[counts, numpy.arange(draws)].min(axis=1)
 
 
 @cache
-def _tails(n: int, top: int) -> numpy.ndarray:
-    share = numpy.arange(1, top + 1) / (top + 1)
-    count = numpy.arange(n + 1)[:, None]
-    return 2 * numpy.minimum(binom.cdf(count, n, share), binom.sf(count - 1, n, share))
+def _tails(datasets: int, draws: int) -> numpy.ndarray:
+    """By count and point, `(datasets + 1, draws)`."""
+    share = numpy.arange(1, draws + 1) / (draws + 1)  # P(rank < r) of uniform ranks
+    count = numpy.arange(datasets + 1)[:, None]
+    tails = numpy.minimum(binom.cdf(count, datasets, share), binom.sf(count - 1, datasets, share))
+    return 2 * tails

@@ -9,13 +9,12 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy
-from scipy.stats import binom
 
+from ..checks.ranks import band, below
 from ..errors import QueryError
 from .style import BAND, COLOURS, FAINT, bare, legend, new_figure, saved
 
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
 
     from ..posterior import Posterior
 
-__all__ = ["band", "coverage", "draw", "ranks"]
+__all__ = ["coverage", "draw", "ranks"]
 
-#: The share of calibrated posteriors whose whole line stays inside, and sets of ranks that it is found from.
-LEVEL, SETS = 0.95, 4000
+#: The share of calibrated posteriors whose whole line stays inside.
+LEVEL = 0.95
 #: Lines in one panel at most.
 MOST = 12
 
@@ -98,7 +97,7 @@ def draw(posterior: Posterior, kind: str) -> Any:
     Raises:
         QueryError: If it was not checked so.
     """
-    found = posterior.__dict__.get("calibrations", ())
+    found = posterior.calibrations
     if not found:
         checked = bool(posterior.certificate.tests)
         raise QueryError(
@@ -111,7 +110,7 @@ def draw(posterior: Posterior, kind: str) -> Any:
             )
         )
     if kind == "coverage":
-        found = [one for one in found if "density" in one.names]
+        found = tuple(one for one in found if "density" in one.names)
         if not found:
             raise QueryError(
                 f"plot: 'coverage' needs the posterior's density, which {posterior.method} does not know; kind='ranks' shows what there is."
@@ -129,30 +128,16 @@ def draw(posterior: Posterior, kind: str) -> Any:
     return figure
 
 
-@cache
-def band(datasets: int, draws: int) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Limits of the distribution function of uniform ranks, `(draws,)` each, which hold at all points together."""
-    grid = numpy.arange(1, draws + 1) / (draws + 1)
-    sets = numpy.random.default_rng(0).integers(draws + 1, size=(SETS, datasets))
-    counts = numpy.stack([numpy.bincount(row, minlength=draws + 1).cumsum()[:-1] for row in sets])
-    tails = 2 * numpy.minimum(
-        binom.cdf(counts, datasets, grid), binom.sf(counts - 1, datasets, grid)
-    )
-    # Pointwise limits of this level are left somewhere by the share of sets that is allowed.
-    level = numpy.quantile(tails.min(axis=1), 1 - LEVEL)
-    low = binom.ppf(level / 2, datasets, grid) / datasets
-    high = binom.ppf(1 - level / 2, datasets, grid) / datasets
-    return low, high
-
-
 def _ranks(axes: Any, known: numpy.ndarray, draws: int, names: Sequence[str]) -> None:
     grid = numpy.arange(1, draws + 1) / (draws + 1)
-    low, high = band(len(known), draws)
+    low, high = band(len(known), draws, LEVEL)
     axes.fill_between(grid, low - grid, high - grid, color=BAND, linewidth=0, label=_said())
     axes.axhline(0, color=FAINT, linewidth=0.8)
     for k, name in enumerate(names[:MOST]):
         look = {"color": COLOURS[k % len(COLOURS)], "linestyle": "-" if k < len(COLOURS) else "--"}
-        axes.plot(grid, _below(known[:, k], draws) - grid, linewidth=1.3, label=name, **look)
+        axes.plot(
+            grid, below(known[:, k], draws) / len(known) - grid, linewidth=1.3, label=name, **look
+        )
     axes.set_title(f"{len(known)} data sets", fontsize=10)
     axes.set_xlabel("rank of the truth among the draws, as a share", fontsize=9)
     axes.set_ylabel("share of data sets below, less that", fontsize=9)
@@ -162,11 +147,11 @@ def _ranks(axes: Any, known: numpy.ndarray, draws: int, names: Sequence[str]) ->
 
 def _coverage(axes: Any, known: numpy.ndarray, draws: int) -> None:
     grid = numpy.arange(1, draws + 1) / (draws + 1)
-    low, high = band(len(known), draws)
+    low, high = band(len(known), draws, LEVEL)
     axes.fill_between(grid, low, high, color=BAND, linewidth=0, label=_said())
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
     # The truth is in the region of size c when fewer than a share c of the draws are denser.
-    held = _below(draws - known, draws)
+    held = below(draws - known, draws) / len(known)
     axes.plot(grid, held, color=COLOURS[0], linewidth=1.3, label="this posterior")
     axes.set_aspect("equal")
     axes.set_title(f"{len(known)} data sets", fontsize=10)
@@ -176,11 +161,6 @@ def _coverage(axes: Any, known: numpy.ndarray, draws: int) -> None:
 
 def _said() -> str:
     return f"{LEVEL:.0%} of calibrated posteriors"
-
-
-def _below(ranks: numpy.ndarray, draws: int) -> numpy.ndarray:
-    """The share of ranks below 1, 2, … `draws`, `(draws,)`."""
-    return numpy.bincount(ranks, minlength=draws + 1).cumsum()[:draws] / len(ranks)
 
 
 def _checked(ranks: Tensor, draws: int) -> numpy.ndarray:

@@ -79,6 +79,8 @@ class Posterior:
         self.unasked, self._which = unasked, which
         #: Whether it was made of another posterior, so that its answers are not what the plan's engines give.
         self.derived = False
+        #: Ranks in simulated data sets, of each component whose check answered some.
+        self.calibrations: tuple[Any, ...] = ()
         self._cache: dict[str, Marginal] = {}
 
     def __getitem__(self, name: str) -> Marginal:

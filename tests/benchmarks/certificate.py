@@ -26,9 +26,9 @@ from torch import Tensor
 
 import ppl
 from ppl.checks.check import calibrated
+from ppl.checks.component import Component
 from ppl.checks.importance import importance
-from ppl.checks.part import Part
-from ppl.checks.worlds import flat
+from ppl.checks.simulated import flat
 from ppl.distributions import Bernoulli, MultivariateNormal, Normal, Uniform
 from ppl.posterior import Answer
 
@@ -337,7 +337,7 @@ def _cells(name: str, seed: int, method: str, asked: argparse.Namespace) -> list
     return found
 
 
-def _part(plan: Any, x: Tensor, change: Callable, seed: int, seconds: float) -> Part:
+def _part(plan: Any, x: Tensor, change: Callable, seed: int, seconds: float) -> Component:
     """One component of a plan, whose answers are changed."""
     posterior = plan.posterior({"x": x})
     (i,) = [k for k, route in enumerate(plan.routes) if route.ask]
@@ -345,7 +345,7 @@ def _part(plan: Any, x: Tensor, change: Callable, seed: int, seconds: float) -> 
     data = posterior.data
     until = time.monotonic() + seconds
     answer = solver.change(posterior.answers[0])
-    return Part(route.query, route.method, solver, answer, data, plan.budget, seed, until)
+    return Component(route.query, route.method, solver, answer, data, plan.budget, seed, until)
 
 
 def summed_up(cells: Sequence[Mapping[str, Any]]) -> None:

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import numpy
 import pytest
 import torch
 
 import ppl
-from ppl.checks.classifier import accuracy, columns
-from ppl.checks.ranks import p_values, rank, visible
-from ppl.checks.worlds import draw_worlds
+from ppl.checks.classifier import accuracy
+from ppl.checks.ranks import band, p_values, rank, visible
+from ppl.checks.rows import columns
+from ppl.checks.simulated import simulate_data
 from ppl.distributions import Bernoulli, Normal, Uniform
 from ppl.posterior import Draws
 from ppl.posterior.certificate import GRADES, Certificate, Check, worst
@@ -33,6 +35,16 @@ def test_ranks_of_a_wrong_posterior_show_it(shift, factor):
     draws = shift + factor * torch.randn(200, 99, 1, generator=generator)
     ranks = torch.stack([rank(t, d, generator) for t, d in zip(truth, draws, strict=True)])
     assert float(p_values(ranks, 99)[0]) < 0.01
+
+
+def test_the_band_of_ranks_holds_as_many_lines_as_it_says():
+    """Of fresh sets of uniform ranks, 95 % stay inside as a whole."""
+    low, high = band(100, 50, 0.95)
+    sets = numpy.random.default_rng(5).integers(51, size=(2000, 100))
+    below = numpy.stack([numpy.bincount(row, minlength=51).cumsum()[:50] / 100 for row in sets])
+    inside = ((low <= below) & (below <= high)).all(axis=1).mean()
+    # Two simulations of 2,000 sets each: four standard errors.
+    assert abs(inside - 0.95) < 4 * (2 * 0.95 * 0.05 / 2000) ** 0.5 + 0.005
 
 
 def test_what_is_said_to_be_visible_is_seen_half_of_the_time():
@@ -77,13 +89,13 @@ def gauss(sd=1.0):
     return model
 
 
-def test_worlds_have_the_gaps_of_the_observation():
+def test_simulated_data_have_the_gaps_of_the_observation():
     """Simulated data are missing where the observed are, and belong to their parameters."""
     plan = ppl.compile(gauss(0.01), {"x": [0.1, None, 0.2, 0.3]}, method="rejection")
     (route,) = plan.routes
-    worlds = draw_worlds(route.query, ["a"], plan.query.observation, 20, 0)
-    assert worlds.data.present["x"].tolist() == [[True, False, True, True]] * 20
-    assert torch.allclose(worlds.data.observed["x"].mean(dim=1), worlds.truth["a"], atol=0.05)
+    simulated = simulate_data(route.query, ["a"], plan.query.observation, 20, 0)
+    assert simulated.data.present["x"].tolist() == [[True, False, True, True]] * 20
+    assert torch.allclose(simulated.data.observed["x"].mean(dim=1), simulated.truth["a"], atol=0.05)
 
 
 class Right:
@@ -233,14 +245,14 @@ def test_strict_raises_on_what_stays_unverified():
 
 
 def test_a_failed_simulation_is_no_data_set():
-    """Worlds that fail are left out."""
+    """Data sets that fail are left out."""
     model = ppl.Model("fails")
     model.theta(lambda: Uniform(0.0, 1.0), name="a")
     model.observed(lambda a, rng: float("nan") if a > 0.5 else a + rng.normal(), name="x")
     plan = ppl.compile(model, {"x": 0.1}, method="rejection")
-    worlds = draw_worlds(plan.routes[0].query, ["a"], plan.query.observation, 100, 0)
-    assert 30 < len(worlds) < 70
-    assert float(worlds.truth["a"].max()) <= 0.5
+    simulated = simulate_data(plan.routes[0].query, ["a"], plan.query.observation, 100, 0)
+    assert 30 < len(simulated) < 70
+    assert float(simulated.truth["a"].max()) <= 0.5
 
 
 def test_the_certificate_of_parts_is_the_worst_and_keeps_all_tests():

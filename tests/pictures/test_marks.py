@@ -6,7 +6,6 @@ import torch
 
 import ppl
 from ppl.checks.calibration import Calibration, Pairs
-from ppl.checks.check import remember
 from ppl.distributions import Bernoulli, Categorical, Integers, MultivariateNormal, Normal
 from ppl.pictures import coverage, ranks, trace
 from ppl.posterior import Certificate, Chains
@@ -180,7 +179,7 @@ def test_ranks_and_coverage_come_from_the_check(answer):
     found = sky()
     even = torch.arange(100).reshape(100, 1).repeat(1, 2)
     calibration = Calibration(("drops", "density"), even, 99, Pairs(even, even, even))
-    remember(found, found.certificate, [calibration, calibration])
+    found.calibrations = (calibration, calibration)
     for panel in found.plot(kind="ranks").axes:
         lines = [line for line in panel.lines if len(line.get_xdata()) > 2]
         assert [line.get_label() for line in lines] == ["drops", "density"]

@@ -7,7 +7,6 @@ import torch
 import ppl
 from ppl.distributions import Categorical, Normal
 from ppl.pictures import KINDS, coverage, plot, ranks
-from ppl.pictures.calibration import band
 
 
 def town():
@@ -84,16 +83,6 @@ def test_predictions_are_bands_with_the_data_in_them(answer):
     assert numpy.isnan(seen).tolist() == [False, False, True, False, False]
     wide, narrow = (c.get_datalim(axes.transData) for c in axes.collections)
     assert wide.height > narrow.height
-
-
-def test_the_band_of_ranks_holds_as_many_lines_as_it_says():
-    """Of fresh sets of uniform ranks, 95 % stay inside as a whole."""
-    low, high = band(100, 50)
-    sets = numpy.random.default_rng(5).integers(51, size=(2000, 100))
-    below = numpy.stack([numpy.bincount(row, minlength=51).cumsum()[:50] / 100 for row in sets])
-    inside = ((low <= below) & (below <= high)).all(axis=1).mean()
-    # Two simulations of 2,000 sets each: four standard errors.
-    assert abs(inside - 0.95) < 4 * (2 * 0.95 * 0.05 / 2000) ** 0.5 + 0.005
 
 
 def test_coverage_of_a_narrow_posterior_lies_below_the_diagonal():

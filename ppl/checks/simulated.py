@@ -1,4 +1,4 @@
-"""Worlds: parameters and data drawn together from the model, in the shape of the question that was asked.
+"""Simulated data sets: parameters and data drawn together from the model, in the shape of the question that was asked.
 
 Data are missing where the observation is missing, and inputs are those of the observation.
 """
@@ -15,11 +15,11 @@ from torch import Tensor
 from ..errors import BackendError
 from ..mechanism import Data, forward
 
-__all__ = ["Worlds", "draw_worlds", "flat", "seen"]
+__all__ = ["Simulated", "flat", "seen", "simulate_data"]
 
 
 @dataclass(frozen=True, eq=False)
-class Worlds:
+class Simulated:
     """Draws from the joint distribution.
 
     Args:
@@ -34,8 +34,8 @@ class Worlds:
         return self.data.datasets
 
 
-def draw_worlds(query: Any, names: Sequence[str], data: Data, n: int, seed: int) -> Worlds:
-    """So many worlds; those whose simulation failed are left out.
+def simulate_data(query: Any, names: Sequence[str], data: Data, n: int, seed: int) -> Simulated:
+    """So many data sets with their parameters; those whose simulation failed are left out.
 
     Args:
         query: The component.
@@ -73,7 +73,7 @@ def draw_worlds(query: Any, names: Sequence[str], data: Data, n: int, seed: int)
         inputs={**query.mechanism.data.inputs, **inputs},
         datasets=count,
     )
-    return Worlds({name: values[name][good] for name in names}, made)
+    return Simulated({name: values[name][good] for name in names}, made)
 
 
 def flat(values: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:

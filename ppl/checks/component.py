@@ -11,13 +11,13 @@ from ..compiler import registry
 from ..compiler.protocol import Budget
 from ..mechanism import Data
 from ..posterior import Answer
-from .worlds import Worlds
+from .simulated import Simulated
 
-__all__ = ["Part"]
+__all__ = ["Component"]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Component:
     """One component.
 
     Args:
@@ -67,10 +67,10 @@ class Part:
         facts = self.query.mechanism.facts
         return [n for n in self.answer.names if facts[n].kind != "deterministic"]
 
-    def answers(self, worlds: Worlds, draws: int) -> Iterator[Answer]:
+    def answers(self, simulated: Simulated, draws: int) -> Iterator[Answer]:
         """The engine's answers to simulated observations, one after the other, each with about so many draws."""
-        for i in range(len(worlds)):
-            data = worlds.data.one(i)
+        for i in range(len(simulated)):
+            data = simulated.data.one(i)
             if self.seconds is not None:
                 query = replace(self.query, observation=data)
                 solver = registry.backend(self.method).prepare(query, self.budget)
