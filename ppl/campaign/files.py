@@ -14,8 +14,10 @@ from torch import Tensor
 from ..files.whole import write_whole
 from ..mechanism import Batch
 
-__all__ = ["BatchFile", "Damaged", "read_batch", "write_batch"]
+__all__ = ["KEPT", "BatchFile", "Damaged", "read_batch", "write_batch"]
 
+#: What is said where a store cannot be written.
+KEPT = "What was committed before is kept; the same call goes on from there."
 #: Names that no node has, for how the draws ended and where they failed.
 STATUS, CULPRIT = " status", " failed at "
 NAME = re.compile(r"(\d{8})-([0-9a-f]{16})\.safetensors")
@@ -59,7 +61,7 @@ def write_batch(folder: Path, number: int, batch: Batch, names: list[str]) -> tu
     # One entry only: safetensors writes several in random order, and equal batches must be equal files.
     content = save(tensors, {"errors": json.dumps(batch.errors)})
     name = str(BatchFile(number, hashlib.sha256(content).hexdigest()[:16]))
-    write_whole(folder / name, content)
+    write_whole(folder / name, content, KEPT)
     return name, len(content)
 
 

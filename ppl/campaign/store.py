@@ -24,7 +24,7 @@ from pathlib import Path
 from ..errors import StoreError, StoreLocked
 from ..files.whole import write_whole
 from ..mechanism import Batch
-from .files import BatchFile, Damaged, read_batch, write_batch
+from .files import KEPT, BatchFile, Damaged, read_batch, write_batch
 from .index import Entry, Garbage, Index
 from .manifest import FORMAT, Manifest
 
@@ -113,7 +113,7 @@ class Store:
         except OSError as error:
             raise StoreError(f"{self.path} cannot be made: {error.strerror}.") from error
         text = json.dumps(manifest.written(), indent=1)
-        write_whole(self.path / "manifest.json", text.encode())
+        write_whole(self.path / "manifest.json", text.encode(), KEPT)
         self.manifest = manifest
         self._open()
 
@@ -137,6 +137,7 @@ class Store:
                 write_whole(
                     self.path / "manifest.json",
                     json.dumps(self.manifest.written(), indent=1).encode(),
+                    KEPT,
                 )
             self.entries = self._index.entries()
 
@@ -259,6 +260,4 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        raise StoreError(
-            f"{path} cannot be written: {error}. What was committed before is kept; the same call goes on from there."
-        ) from error
+        raise StoreError(f"{path} cannot be written: {error}. {KEPT}") from error

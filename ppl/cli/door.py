@@ -18,7 +18,7 @@ from typing import Any
 
 import typer
 
-from ..errors import GaltonError
+from ..errors import GaltonError, UnverifiedError
 from .blame import behind
 
 __all__ = ["UNVERIFIED", "WRONG", "Reply", "guarded", "plain"]
@@ -135,7 +135,7 @@ def _failed(error: BaseException, options: Mapping[str, Any]) -> int:
         text = f"{type(error).__name__}: {text}\n  Galton did not expect this. --debug shows where it comes from; please report it."
     _say("error", "red", text)
     # The answer was found, and refused for what it is worth.
-    return UNVERIFIED if type(error).__name__ == "UnverifiedError" else WRONG
+    return UNVERIFIED if isinstance(error, UnverifiedError) else WRONG
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

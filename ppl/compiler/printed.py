@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .protocol import Verdict
 from .route import Route
 
 if TYPE_CHECKING:
@@ -94,13 +93,10 @@ def _route(plan: Plan, route: Route) -> list[str]:
     if hidden:
         rows.append(f"    unseen     {', '.join(hidden)}")
     rows.append("    not taken")
-    said: dict[str, list[Verdict]] = {}
-    for w in route.verdicts:
-        if route.verdict is None or w.method != route.verdict.method:
-            said.setdefault(w.reason + (f". {w.remedy}" if w.remedy else ""), []).append(w)
-    for text, group in said.items():
+    for (reason, remedy), group in route.refused.items():
         named = ", ".join(w.method for w in group)
         numbers = ", ".join(dict.fromkeys(str(w.row) for w in group))
+        text = reason + (f". {remedy}" if remedy else "")
         rows.append(f"      row{'s' if ',' in numbers else ''} {numbers} {named}: {text}")
     return rows
 
@@ -110,11 +106,9 @@ def refusal(plan: Plan, route: Route) -> str:
     rows = [
         f"No engine answers for {', '.join(route.ask)} given {', '.join(plan.query.given) or 'nothing'}:"
     ]
-    said: dict[str, list[str]] = {}
-    for v in route.verdicts:
-        text = f"{v.reason.rstrip('.')}." + (f" {v.remedy}" if v.remedy else "")
-        said.setdefault(text, []).append(v.method)
-    rows += [f"  {', '.join(methods)}: {text}" for text, methods in said.items()]
+    for (reason, remedy), group in route.refused.items():
+        text = f"{reason.rstrip('.')}." + (f" {remedy}" if remedy else "")
+        rows.append(f"  {', '.join(v.method for v in group)}: {text}")
     return "\n".join(rows)
 
 
@@ -166,7 +160,6 @@ def picture(plan: Plan, options: dict[str, Any]) -> Any:
     """The plan as a picture; see `Plan.draw`."""
     from ..graph.drawing import draw
 
-    facts = plan.query.mechanism.facts
     colours: dict[str, str] = {}
     notes: dict[str, str] = {}
     key: dict[str, str] = {}
@@ -176,16 +169,13 @@ def picture(plan: Plan, options: dict[str, Any]) -> Any:
         notes |= dict.fromkeys(route.ask, f"asked: {route.method}")
         grade = "" if route.verdict is None else f", grade {route.verdict.grade}"
         key[colour] = f"{_listed(route.ask)} by {route.method}{grade}"
-    kinds = {
-        n: f"explicit: {f.family}" if f.kind == "explicit" else f.kind for n, f in facts.items()
-    }
     if plan.query.given:
         colours |= dict.fromkeys(plan.query.given, GIVEN)
         key[GIVEN] = "given"
     pruned = [p.name for p in plan.pruned if p.name not in plan.query.given]
     look: dict[str, Any] = {"colours": colours, "notes": notes, "key": key, "faded": pruned}
     look["folded"] = pruned if len(pruned) > FADED else ()
-    return draw(plan.model, kinds=kinds, **{**look, **options})
+    return draw(plan.model, kinds=plan.query.mechanism.kinds, **{**look, **options})
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -39,6 +39,15 @@ class Route:
         return tuple(sorted(said.values(), key=lambda v: v.row))
 
     @property
+    def refused(self) -> dict[tuple[str, str], list[Verdict]]:
+        """What speaks against the routes that were not taken: verdicts by reason and remedy."""
+        said: dict[tuple[str, str], list[Verdict]] = {}
+        for verdict in self.verdicts:
+            if self.verdict is None or verdict.method != self.verdict.method:
+                said.setdefault((verdict.reason, verdict.remedy), []).append(verdict)
+        return said
+
+    @property
     def ask(self) -> tuple[str, ...]:
         """The asked nodes of the component."""
         return self.query.ask

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FormatError, StoreError
-from .whole import write_whole
+from .whole import free, write_whole
 
 __all__ = ["NotPlain", "plain", "read", "write"]
 
@@ -69,27 +69,13 @@ def write(path: Path, kind: str, version: int, content: Mapping[str, Any], force
     """
     from safetensors.torch import save
 
-    if path.is_dir():
-        raise StoreError(
-            f"{path} is a folder; name a file in it, such as {path / f'{kind}.safetensors'}."
-        )
-    if path.exists() and not force:
-        raise StoreError(
-            f"{path} is there already. Choose another name, or replace it with force=True."
-        )
-    if not path.parent.is_dir():
-        raise StoreError(f"{path} cannot be written: there is no folder {path.parent}.")
+    free(path, force, f"{kind}.safetensors")
     text, tensors = plain(dict(content))
     head = {"checksum": NOUGHT, "kind": kind, "format": version, "content": text}
     raw = save(tensors, {ENTRY: json.dumps(head, ensure_ascii=True, allow_nan=False)})
     at = _place(raw)
     checksum = hashlib.sha256(raw).hexdigest().encode()
-    try:
-        write_whole(path, raw[:at] + checksum + raw[at + len(checksum) :])
-    except StoreError as error:
-        cause = error.__cause__
-        said = getattr(cause, "strerror", None) or cause
-        raise StoreError(f"{path} cannot be written: {said}.") from cause
+    write_whole(path, raw[:at] + checksum + raw[at + len(checksum) :])
 
 
 def read(path: Path, kind: str, version: int) -> dict[str, Any]:

@@ -111,6 +111,14 @@ class Mechanism:
 
     # -- shapes ----------------------------------------------------------------------------------
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """For pictures and stories: what each node was seen to be, `"explicit: Normal"`, `"opaque"`, `"deterministic"` or `"input"`."""
+        return {
+            name: f"explicit: {facts.family}" if facts.kind == "explicit" else facts.kind
+            for name, facts in self.facts.items()
+        }
+
     def shape(self, node: Node, draws: int, window: Window | None = None) -> tuple[int, ...]:
         """The batch of a node's body: draws, then its own plates."""
         own = []

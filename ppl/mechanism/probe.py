@@ -78,7 +78,4 @@ def kinds(graph: Graph) -> Mapping[str, str]:
         mechanism = probe(graph, read_data(graph, {}, sizes=sizes))
     except GaltonError:
         return {}
-    return {
-        name: f"explicit: {facts.family}" if facts.kind == "explicit" else facts.kind
-        for name, facts in mechanism.facts.items()
-    }
+    return mechanism.kinds

@@ -21,7 +21,7 @@ from .marginal import member_name
 if TYPE_CHECKING:
     from .posterior import Posterior
 
-__all__ = ["given"]
+__all__ = ["QUICK", "given"]
 
 #: Methods that answer anew in next to no time.
 QUICK = ("exact", "closed", "quadrature")

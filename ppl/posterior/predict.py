@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import QueryError, SimulationError, closest
 from ..graph import Graph
 from ..mechanism import Batch, Mechanism, forward, probe, read_data
+from .further import QUICK
 
 if TYPE_CHECKING:
     from .posterior import Posterior
@@ -21,7 +22,7 @@ __all__ = ["Predictive", "predict", "predicted", "prior_draws"]
 #: How many times as many draws are tried as are wanted, where bodies fail.
 PATIENCE = 20
 #: Engines that are asked again for what they integrated out, where predictions need it: they simulate nothing and train nothing.
-CHEAP = frozenset({"exact", "closed", "quadrature", "nuts", "smc", "prior"})
+CHEAP = frozenset({*QUICK, "nuts", "smc", "prior"})
 
 
 class Predictive(dict):

@@ -7,7 +7,7 @@ where that is small. The file is a document (`ppl.files`): no code is in it and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,8 @@ from ..files import document
 from ..files.document import NotPlain
 from ..graph import Body, Graph, Node, Parent, Plate
 from ..mechanism import Data
-from . import certificate as certificates
 from .answer import COUNTED, Answer, Chains, Draws
-from .certificate import Certificate
+from .certificate import Certificate, Check
 from .kept import KeptAnswer, TabulatedMarginal, tabulated
 from .marginal import DrawnMarginal, Marginal, TableMarginal
 
@@ -164,20 +163,13 @@ def _gone(*_: Any, **__: Any) -> None:
 
 def _certificate_written(certificate: Certificate) -> dict[str, Any]:
     found = {f.name: getattr(certificate, f.name) for f in fields(certificate)}
-    for name, value in found.items():
-        if isinstance(value, tuple) and all(is_dataclass(v) for v in value):
-            found[name] = [asdict(v) for v in value]  # type: ignore[call-overload]
-        elif isinstance(value, Mapping):
-            found[name] = dict(value)
-    return found
+    plain = {name: dict(found[name]) for name in ("checks", "versions")}
+    return {**found, **plain, "tests": [asdict(test) for test in certificate.tests]}
 
 
 def _certificate_read(content: Mapping[str, Any]) -> Certificate:
-    content = dict(content)
-    if "tests" in content:
-        check: Any = getattr(certificates, "Check")  # noqa: B009
-        content["tests"] = tuple(check(**test) for test in content["tests"])
-    return Certificate(**content)
+    tests = tuple(Check(**test) for test in content["tests"])
+    return Certificate(**{**content, "tests": tests})
 
 
 # -- answers -------------------------------------------------------------------------------------

@@ -77,8 +77,7 @@ class Summary:
             if more:
                 rows.append({"name": f"{name}[…]", "more": more})
         ess, rhat = (any(key in row for row in rows) for key in ("ess", "rhat"))
-        share = f"{100 * self.level:g}%"
-        head = ["mean", "sd", f"{share} {'HDI' if self.interval == 'hdi' else 'interval'}"]
+        head = ["mean", "sd", self._span]
         head += [f"{100 * q:g}%" for q in self.quantiles]
         head += ["ESS"] * ess + ["R-hat"] * rhat
         wide = any("mean" in row and "probs" not in row for row in rows)
@@ -87,22 +86,42 @@ class Summary:
     def _cells(self, row: Mapping[str, Any], ess: bool, rhat: bool) -> list[str]:
         if "more" in row:
             return [row["name"], f"{row['more']:,} more"]
+        told = self.figures(row)
         if "probs" in row:
-            said = (f"{v} {number(p, e)}" for (v, p), e in _with_errors(row))
-            return [row["name"], ", ".join(said)]
+            return [row["name"], ", ".join(f"{value} {p}" for value, p in told.items())]
+        cells = [row["name"], *(told[k] for k in ("mean", "sd")), told.get(self._span, "")]
+        cells += [told[f"{100 * q:g}%"] for q in row["quantiles"]]
+        cells += [told.get("ESS", "")] * ess + [told.get("R-hat", "")] * rhat
+        return cells
+
+    @property
+    def _span(self) -> str:
+        """The title of the interval's column."""
+        return f"{100 * self.level:g}% {'HDI' if self.interval == 'hdi' else 'interval'}"
+
+    def figures(self, row: Mapping[str, Any]) -> dict[str, str]:
+        """The figures of a row as text, with no digit beyond what is known: probabilities by value, or figures by column, as far as they mean
+        something."""
+        if "probs" in row:
+            size, masses = row.get("ess"), row["probs"].items()
+            if size is None:
+                return {str(value): number(p, 0.0) for value, p in masses}
+            return {
+                str(v): number(p, max((p * (1 - p) / size) ** 0.5, 1 / size)) for v, p in masses
+            }
         errors = row["errors"]
         mean = number(row["mean"], errors["mean"], 6)
         if errors["mean"] > 0:
             mean += f" ± {errors['mean']:.1g}"
-        ends = [number(row[end], errors[end]) for end in ("low", "high")]
-        cells = [row["name"], mean, number(row["sd"], errors["sd"])]
-        cells.append("" if row["low"] is None else f"[{', '.join(ends)}]")
-        cells += [number(v, errors["quantiles"][q]) for q, v in row["quantiles"].items()]
-        if ess:
-            cells.append(f"{row['ess']:,.0f}" if row.get("ess") is not None else "")
-        if rhat:
-            cells.append(f"{row['rhat']:.3f}" if row.get("rhat") is not None else "")
-        return cells
+        told = {"mean": mean, "sd": number(row["sd"], errors["sd"])}
+        if row["low"] is not None:
+            ends = [number(row[end], errors[end]) for end in ("low", "high")]
+            told[self._span] = f"[{', '.join(ends)}]"
+        told |= {
+            f"{100 * q:g}%": number(v, errors["quantiles"][q]) for q, v in row["quantiles"].items()
+        }
+        told |= {"ESS": f"{row['ess']:,.0f}"} if row.get("ess") is not None else {}
+        return told | ({"R-hat": f"{row['rhat']:.3f}"} if row.get("rhat") is not None else {})
 
     def __str__(self) -> str:
         head, rows = self._shown()
@@ -208,10 +227,3 @@ def describe(marginal: Marginal) -> str:
     if len(lines) == 1:
         return f"{lines[0][0]}: {lines[0][1]} ({how})"
     return "\n".join([f"{marginal.name} ({how})", *(f"  {label}: {text}" for label, text in lines)])
-
-
-def _with_errors(row: Mapping[str, Any]) -> list[tuple[tuple[Any, float], float]]:
-    size = row.get("ess")
-    if size is None:
-        return [(item, 0.0) for item in row["probs"].items()]
-    return [((v, p), max((p * (1 - p) / size) ** 0.5, 1 / size)) for v, p in row["probs"].items()]

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from .figures import figure
-from .number import labelled, number
+from .number import labelled, typeset
 from .picture import Picture
 
 if TYPE_CHECKING:
@@ -87,16 +87,17 @@ def answered(posterior: Posterior) -> Answered:
     numbers: list[Numbers] = []
     more: list[str] = []
     drawn: dict[str, int] = {}
-    for name, group in groupby(posterior.summary().rows, key=lambda row: row["node"]):
+    summary = posterior.summary()
+    for name, group in groupby(summary.rows, key=lambda row: row["node"]):
         rows = list(group)
         if len(rows) > MOST_MEMBERS:
             more.append(
                 f"{name} has {len(rows):,} entries, of which the first {MOST_MEMBERS} are shown"
             )
         if "probs" in rows[0]:
-            finite += [_bars(row) for row in rows[:MOST_MEMBERS]]
+            finite += [_bars(row, summary.figures(row)) for row in rows[:MOST_MEMBERS]]
         else:
-            numbers += [Numbers(row["name"], _cells(row)) for row in rows[:MOST_MEMBERS]]
+            numbers += [_numbers(row["name"], summary.figures(row)) for row in rows[:MOST_MEMBERS]]
             drawn[name] = len(rows)
     for table, what in ((finite, "tables of finite nodes"), (numbers, "numbers")):
         if len(table) > MOST_ROWS:
@@ -154,29 +155,14 @@ def _seen(posterior: Posterior) -> Iterator[Seen]:
 # -- what follows --------------------------------------------------------------------------------
 
 
-def _bars(row: Mapping[str, Any]) -> Bars:
-    size = row.get("ess")
-    bars = []
-    for value, p in row["probs"].items():
-        error = 0.0 if size is None else max((p * (1 - p) / size) ** 0.5, 1 / size)
-        word = labelled(value) if isinstance(value, int | float) else str(value)
-        bars.append((word, p, f"{p:.4g}" if error == 0 else number(p, error)))
-    return Bars(row["name"], tuple(bars))
+def _numbers(name: str, told: Mapping[str, str]) -> Numbers:
+    return Numbers(name, {column: typeset(text) for column, text in told.items()})
 
 
-def _cells(row: Mapping[str, Any]) -> dict[str, str]:
-    errors = row["errors"]
-    mean = number(row["mean"], errors["mean"])
-    if errors["mean"] > 0:
-        mean += f" ± {errors['mean']:.1g}"
-    cells = {"mean": mean, "sd": number(row["sd"], errors["sd"])}
-    if row.get("low") is not None:
-        ends = (number(row[end], errors[end]) for end in ("low", "high"))
-        cells[row.get("interval", "95% HDI")] = f"[{', '.join(ends)}]"
-    for q, value in row.get("quantiles", {}).items():
-        cells[f"{100 * q:g}%"] = number(value, errors["quantiles"][q])
-    if row.get("ess") is not None:
-        cells["ESS"] = f"{row['ess']:,.0f}"
-    if row.get("rhat") is not None:
-        cells["R-hat"] = f"{row['rhat']:.3f}"
-    return cells
+def _bars(row: Mapping[str, Any], told: Mapping[str, str]) -> Bars:
+    masses = zip(row["probs"].items(), told.values(), strict=True)
+    return Bars(row["name"], tuple((_value(value), p, text) for (value, p), text in masses))
+
+
+def _value(value: Any) -> str:
+    return labelled(value) if isinstance(value, int | float) else str(value)

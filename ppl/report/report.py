@@ -5,11 +5,12 @@ The file needs no network and runs no script. Equal inputs give equal files, so 
 
 from __future__ import annotations
 
-import os
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import QueryError, StoreError
+from ..errors import QueryError
+from ..files.whole import free, write_whole
 from .answer import answered
 from .number import listed, number
 from .origin import origin
@@ -26,14 +27,14 @@ __all__ = ["of_plan", "of_posterior"]
 
 
 def of_posterior(
-    posterior: Posterior, path: str | os.PathLike[str], *, force: bool = False, draws: int = 200
+    posterior: Posterior, path: str | PathLike[str], *, force: bool = False, draws: int = 200
 ) -> Path:
     """Write the report of a posterior; see `Posterior.report`."""
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 0:
         raise QueryError(
             f"report(draws={draws!r}): how many draws the predictive check simulates; 0 leaves it out."
         )
-    place = _free(path, force)
+    place = free(path, force, "report.html")
     name, certificate = posterior.graph.name, posterior.certificate
     facts = {
         "asked": listed(posterior.of),
@@ -46,7 +47,7 @@ def of_posterior(
     told = {
         "kind": "Posterior",
         "name": name,
-        "label": getattr(certificate, "label", certificate.grade),
+        "label": certificate.label,
         "facts": facts,
         "scene": scene(posterior.graph, posterior.plan),
         "routing": routing(posterior.plan),
@@ -55,12 +56,12 @@ def of_posterior(
         "trust": trust(posterior),
         "origin": origin(posterior.plan, certificate),
     }
-    return _written(place, page(told).encode())
+    return write_whole(place, page(told).encode())
 
 
-def of_plan(plan: Any, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+def of_plan(plan: Any, path: str | PathLike[str], *, force: bool = False) -> Path:
     """Write the report of a plan; see `Plan.report`."""
-    place = _free(path, force)
+    place = free(path, force, "report.html")
     told = {
         "kind": "Plan",
         "name": plan.model.name,
@@ -77,34 +78,4 @@ def of_plan(plan: Any, path: str | os.PathLike[str], *, force: bool = False) -> 
         "trust": None,
         "origin": origin(plan, None),
     }
-    return _written(place, page(told).encode())
-
-
-def _free(path: str | os.PathLike[str], force: bool) -> Path:
-    """Where to write, before any work is done.
-
-    Raises:
-        StoreError: If a file is there, or none can be.
-    """
-    place = Path(path)
-    if place.is_dir():
-        raise StoreError(f"{place} is a folder; name a file in it, such as {place / 'out.html'}.")
-    if place.exists() and not force:
-        raise StoreError(
-            f"{place} is there already. Choose another name, or replace it with force=True."
-        )
-    if not place.parent.is_dir():
-        raise StoreError(f"{place} cannot be written: there is no folder {place.parent}.")
-    return place
-
-
-def _written(place: Path, content: bytes) -> Path:
-    """The file, written whole or not at all."""
-    aside = place.with_name(f".{os.getpid()}.tmp")
-    try:
-        aside.write_bytes(content)
-        os.replace(aside, place)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise StoreError(f"{place} cannot be written: {error.strerror or error}.") from error
-    return place
+    return write_whole(place, page(told).encode())

@@ -110,10 +110,6 @@ def _taken(plan: Any, route: Any, apart: set[str]) -> Taken:
 
 
 def _refused(route: Any) -> tuple[Refused, ...]:
-    said: dict[tuple[str, str], list[Any]] = {}
-    for verdict in route.verdicts:
-        if route.verdict is None or verdict.method != route.verdict.method:
-            said.setdefault((verdict.reason, verdict.remedy), []).append(verdict)
     return tuple(
         Refused(
             ", ".join(v.method for v in group),
@@ -121,5 +117,5 @@ def _refused(route: Any) -> tuple[Refused, ...]:
             reason,
             remedy,
         )
-        for (reason, remedy), group in said.items()
+        for (reason, remedy), group in route.refused.items()
     )

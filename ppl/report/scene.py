@@ -41,7 +41,4 @@ def _kinds(plan: Any) -> Mapping[str, str]:
     """The kind and family of each node; nothing of a posterior from a file, which has no plan that could be asked."""
     if getattr(plan, "query", None) is None:
         return {}
-    facts = plan.query.mechanism.facts
-    return {
-        n: f"explicit: {f.family}" if f.kind == "explicit" else f.kind for n, f in facts.items()
-    }
+    return plan.query.mechanism.kinds
