@@ -45,9 +45,7 @@ class FlowAnswer(Answer):
         self.names, self.notes = solver.query.ask, notes
         self._solver, self._embedded, self.history = solver, embedded, solver.history
         self._values, self._present, self._count = dict(values), dict(present), draws
-        self.certificate = Certificate(
-            "U", "a neural posterior; not calibrated yet", dict(solver.facts)
-        )
+        self.certificate = Certificate("U", "a neural posterior", dict(solver.facts))
 
     def proposed(self, n: int, seed: int) -> dict[str, Tensor]:
         """Values of all parameters, `(n, *plates, *event)`, to simulate from."""

@@ -346,7 +346,7 @@ class LikelihoodSolver:
             self.found.parameters,
             log_likelihood,
             fixed,
-            Certificate("U", f"a learned {self.what}; not calibrated yet", self.facts),
+            Certificate("U", f"a learned {self.what}", self.facts),
             notes,
             sum(d.width for d in self.densities),
             self.budget.seconds,

@@ -84,7 +84,6 @@ def _graded(
     tests: list[Check] = []
     grade, statement = stated.grade, stated.statement
     if grade == "U":
-        statement = statement.removesuffix("; not calibrated yet")
         refuted = False
         if component.explicit:
             said = importance(component)

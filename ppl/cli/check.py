@@ -53,6 +53,14 @@ def check(
     seed: Seed = 0,
     workers: Workers = 0,
     store: Store = None,
+    datasets: Annotated[
+        int | None,
+        typer.Option(
+            min=50,
+            rich_help_panel="The work",
+            help="How many simulated data sets are answered for grade D; 200 by default.",
+        ),
+    ] = None,
     at_least: Annotated[
         Grade,
         typer.Option(
@@ -95,7 +103,7 @@ def check(
     )
     _, [posterior] = answer(question)
     certificate = posterior.check(
-        budget=budget_of(simulations, seconds), seed=seed, progress=sys.stderr.isatty()
+        budget=budget_of(datasets, seconds), seed=seed, progress=sys.stderr.isatty()
     )
     from ..posterior.certificate import GRADES
 

@@ -6,10 +6,10 @@ from io import BytesIO
 
 from matplotlib.figure import Figure
 
-__all__ = ["Picture"]
+__all__ = ["ShownFigure"]
 
 
-class Picture(Figure):
+class ShownFigure(Figure):
     """A `matplotlib.figure.Figure` that notebooks show, whether or not somebody has imported pyplot."""
 
     def _repr_png_(self) -> bytes:

@@ -28,9 +28,11 @@ SEEN, FAINT, BAND = "#000000", "#808080", "#D9D9D9"
 def new_figure(columns: float, rows: float, wide: float = 4.2, high: float = 3.0) -> Any:
     """A figure for so many panels; no global state knows it. Its paper is white, on dark pages too."""
     # Matplotlib takes a second to load, and most posteriors are never drawn.
-    from .figure import Picture
+    from .figure import ShownFigure
 
-    return Picture(figsize=(wide * columns, high * rows), layout="constrained", facecolor="white")
+    return ShownFigure(
+        figsize=(wide * columns, high * rows), layout="constrained", facecolor="white"
+    )
 
 
 def panels(

@@ -4,7 +4,7 @@ from .answer import Answer, Chains, Draws
 from .certificate import Certificate, Check
 from .comparison import Comparison
 from .joint import Joint, MostProbable
-from .marginal import DrawnMarginal, Marginal, TableMarginal
+from .marginal import ContinuousMarginal, DrawnMarginal, Marginal, TableMarginal
 from .posterior import Posterior
 from .posteriors import Posteriors
 from .smooth import SmoothMarginal
@@ -16,6 +16,7 @@ __all__ = [
     "Chains",
     "Check",
     "Comparison",
+    "ContinuousMarginal",
     "DrawnMarginal",
     "Draws",
     "Joint",

@@ -10,11 +10,10 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from ..errors import QueryError
 from ..graph import Graph
 from .answer import Draws
 from .certificate import Certificate
-from .marginal import Marginal
+from .marginal import ContinuousMarginal, Marginal
 
 __all__ = ["KeptAnswer", "TabulatedMarginal", "tabulated"]
 
@@ -83,7 +82,7 @@ class KeptAnswer(Draws):
         return [self.table["domains"][i] for i in places], turned
 
 
-class TabulatedMarginal(Marginal):
+class TabulatedMarginal(ContinuousMarginal):
     """A continuous marginal whose moments are kept as they were, and whose quantiles are read off a table.
 
     Args:
@@ -129,20 +128,6 @@ class TabulatedMarginal(Marginal):
             "table": self._table,
             "shown": self._shown,
         }
-
-    @property
-    def finite(self) -> bool:
-        return False
-
-    @property
-    def domain(self) -> Tensor:
-        raise QueryError(
-            f"'{self.name}' is continuous; it has quantiles and draws, but no table of probabilities."
-        )
-
-    @property
-    def probs(self) -> Tensor:
-        return self.domain
 
     @property
     def mean(self) -> Tensor:

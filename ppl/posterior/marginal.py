@@ -16,7 +16,10 @@ from torch import Tensor
 from ..errors import QueryError, closest
 from .shortest import of_curve, of_draws, of_table
 
-__all__ = ["DrawnMarginal", "Marginal", "TableMarginal", "member_name"]
+__all__ = ["ContinuousMarginal", "DrawnMarginal", "Marginal", "TableMarginal", "member_name"]
+
+#: Why a continuous node has no probabilities.
+TABLELESS = "'{}' is continuous; it has quantiles and draws, but no table of probabilities."
 
 
 class Marginal(ABC):
@@ -169,6 +172,22 @@ def checked(level: float, what: str) -> float:
 def member_name(name: str, at: tuple[int, ...]) -> str:
     """How one member of a node, or one entry of a vector, is written: `z[3]`."""
     return f"{name}[{', '.join(map(str, at))}]" if at else name
+
+
+class ContinuousMarginal(Marginal):
+    """A marginal without a table of probabilities."""
+
+    @property
+    def finite(self) -> bool:
+        return False
+
+    @property
+    def domain(self) -> Tensor:
+        raise QueryError(TABLELESS.format(self.name))
+
+    @property
+    def probs(self) -> Tensor:
+        return self.domain
 
 
 class TableMarginal(Marginal):
@@ -368,9 +387,7 @@ class DrawnMarginal(Marginal):
         if self._domain is not None:
             return self._domain
         if not self.finite:
-            raise QueryError(
-                f"'{self.name}' is continuous; it has quantiles and draws, but no table of probabilities."
-            )
+            raise QueryError(TABLELESS.format(self.name))
         event = self._values.dim() - 1 - len(self.plates)
         return torch.unique(
             self._values.reshape((-1, *self._values.shape[self._values.dim() - event :])), dim=0

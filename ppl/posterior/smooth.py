@@ -10,8 +10,7 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from ..errors import QueryError
-from .marginal import Marginal
+from .marginal import ContinuousMarginal
 
 __all__ = ["Line", "SmoothMarginal"]
 
@@ -28,7 +27,7 @@ class Line(Protocol):
         ...
 
 
-class SmoothMarginal(Marginal):
+class SmoothMarginal(ContinuousMarginal):
     """A marginal found by integration.
 
     Args:
@@ -55,20 +54,6 @@ class SmoothMarginal(Marginal):
         self._points, self._weights, self._table = points.to(torch.float64), weights, table
         self._sorted: Tensor | None = None
         self._lines = tuple(lines)
-
-    @property
-    def finite(self) -> bool:
-        return False
-
-    @property
-    def domain(self) -> Tensor:
-        raise QueryError(
-            f"'{self.name}' is continuous; it has quantiles and draws, but no table of probabilities."
-        )
-
-    @property
-    def probs(self) -> Tensor:
-        return self.domain
 
     def _expect(self, values: Tensor) -> Tensor:
         return torch.tensordot(self._weights, values, dims=1)

@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from .figures import figure
+from .image import Image
 from .number import labelled, typeset
-from .picture import Picture
 
 if TYPE_CHECKING:
     from ..posterior import Posterior
@@ -75,9 +75,9 @@ class Answered:
     numbers: tuple[Numbers, ...]
     columns: tuple[str, ...]
     more: tuple[str, ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Image, ...]
     fewer: str
-    pairs: Picture | None
+    pairs: Image | None
     notes: tuple[str, ...]
 
 

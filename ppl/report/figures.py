@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GaltonError
-from .picture import Picture, of_figure
+from .image import Image, of_figure
 
 if TYPE_CHECKING:
     from ..posterior import Posterior
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["figure"]
 
 
-def figure(posterior: Posterior, kind: str, words: str, of: str | None = None) -> Picture | None:
+def figure(posterior: Posterior, kind: str, words: str, of: str | None = None) -> Image | None:
     """One picture of a posterior, or `None` where its route cannot have it.
 
     Args:

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ..errors import GaltonError
 from .figures import figure
+from .image import Image
 from .number import labelled, number
-from .picture import Picture
 
 if TYPE_CHECKING:
     from ..graph import Node
@@ -96,7 +96,7 @@ class Prediction:
     agreed: tuple[Agreed, ...] = ()
     outside: int = 0
     level: int = round(100 * LEVEL)
-    picture: Picture | None = None
+    picture: Image | None = None
 
 
 def predicted(posterior: Posterior, draws: int) -> Prediction:

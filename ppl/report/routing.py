@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .image import Image, of_drawing
 from .number import listed
-from .picture import Picture, of_drawing
 
 __all__ = ["Refused", "Routing", "Taken", "routing"]
 
@@ -65,7 +65,7 @@ class Routing:
     routes: tuple[Taken, ...] = ()
     pruned: Mapping[str, str] | None = None
     bodies: Mapping[str, tuple[str, str]] | None = None
-    picture: Picture | None = None
+    picture: Image | None = None
 
 
 def routing(plan: Any) -> Routing:

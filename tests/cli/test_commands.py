@@ -216,6 +216,21 @@ def test_the_exit_code_of_check_is_by_grade(galton, monkeypatch, grade, wanted, 
     assert ("unverified" in done.stderr) == (code == 3)
 
 
+def test_what_an_answer_may_cost_is_not_how_many_data_sets_check_it(galton, monkeypatch):
+    """--simulations is for the answer, --datasets for its check."""
+    asked = []
+
+    def check(self, *, budget, **_):
+        asked.append((self.plan.budget.simulations, budget.simulations))
+        return Certificate("A", "so it is")
+
+    monkeypatch.setattr(Posterior, "check", check)
+    words = ("check", "garden.py", "-g", "wet=1", "--simulations", 5000)
+
+    assert [galton(*words).exit_code, galton(*words, "--datasets", 60).exit_code] == [0, 0]
+    assert asked == [(5000, None), (5000, 60)]
+
+
 def test_strict_ends_with_three_if_the_answer_stays_unverified(galton, monkeypatch):
     """ABC with a tolerance has grade U; without --strict that is no failure."""
     monkeypatch.setattr(Posterior, "check", lambda self, **_: self.certificate, raising=False)

@@ -10,13 +10,12 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from ppl.errors import QueryError
-from ppl.posterior import Marginal
+from ppl.posterior import ContinuousMarginal
 
 __all__ = ["LawMarginal"]
 
 
-class LawMarginal(Marginal):
+class LawMarginal(ContinuousMarginal):
     """The marginal of one node as a mixture of named laws, entry by entry.
 
     Args:
@@ -33,20 +32,6 @@ class LawMarginal(Marginal):
         kept = weights > 1e-15
         self._parts = [p for p, k in zip(parts, kept, strict=True) if k]
         self._weights = weights[kept] / weights[kept].sum()
-
-    @property
-    def finite(self) -> bool:
-        return False
-
-    @property
-    def domain(self) -> Tensor:
-        raise QueryError(
-            f"'{self.name}' is continuous; it has quantiles and draws, but no table of probabilities."
-        )
-
-    @property
-    def probs(self) -> Tensor:
-        return self.domain
 
     @property
     def mean(self) -> Tensor:

@@ -16,7 +16,7 @@ from ..errors import BackendError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Picture", "of_drawing", "of_figure"]
+__all__ = ["Image", "of_drawing", "of_figure"]
 
 #: An SVG of more bytes has so many points that their image is smaller.
 HEAVY = 300_000
@@ -27,7 +27,7 @@ LEAST = 0.55
 
 
 @dataclass(frozen=True)
-class Picture:
+class Image:
     """An image.
 
     Args:
@@ -48,17 +48,17 @@ class Picture:
         return min(self.width, max(320, round(LEAST * self.width)))
 
 
-def of_figure(figure: Figure, words: str) -> Picture:
+def of_figure(figure: Figure, words: str) -> Image:
     """A matplotlib figure, as lines; as points where there are very many of them."""
     content = _saved(figure, "svg")
     mime = "image/svg+xml"
     if len(content) > HEAVY:
         content, mime = _saved(figure, "png"), "image/png"
     wide, high = figure.get_size_inches()
-    return Picture(_address(content, mime), round(wide * INCH), round(high * INCH), words)
+    return Image(_address(content, mime), round(wide * INCH), round(high * INCH), words)
 
 
-def of_drawing(drawing: Any, words: str) -> Picture | None:
+def of_drawing(drawing: Any, words: str) -> Image | None:
     """A picture of a graph, or `None` where no program can draw it."""
     try:
         content = drawing.pipe("svg")
@@ -68,7 +68,7 @@ def of_drawing(drawing: Any, words: str) -> Picture | None:
         float(found[1]) * POINT if (found := re.search(pattern, content)) else 600.0
         for pattern in (rb'<svg[^>]* width="([\d.]+)pt"', rb'<svg[^>]* height="([\d.]+)pt"')
     ]
-    return Picture(_address(content, "image/svg+xml"), round(sizes[0]), round(sizes[1]), words)
+    return Image(_address(content, "image/svg+xml"), round(sizes[0]), round(sizes[1]), words)
 
 
 def _saved(figure: Figure, format: str) -> bytes:
