@@ -6,38 +6,18 @@ Numbers are those of the sources, or computed twice independently where a source
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 
-import torch
-
 import ppl
-from ppl.posterior.certificate import GRADES
 
-from . import (
-    asia,
-    benchmark_tasks,
-    burglary,
-    eight_schools,
-    flu_1978,
-    galton_board,
-    hidden_markov,
-    island,
-    kidney_stones,
-    moving_average,
-    networks,
-    sprinkler,
-)
-from .case import Case, Found, Reference, about, at_most, digits
+from . import answers, asia, burglary, flu_1978, galton_board, island
+from .case import Case, Reference, about, at_most, digits
 
 __all__ = ["CASES", "named"]
 
-#: Draws of each kind where two sets of draws are compared.
-DRAWS = 5_000
 #: How far the distribution functions of a learned posterior may be from the true ones, in any direction; two equal sets of 5,000 draws are 0.03 apart.
 NEAR = 0.08
-#: Neural answers of the gallery are learned from so many simulations.
-SIMULATIONS = 10_000
 
 
 def named(names: Iterable[str]) -> list[Case]:
@@ -58,202 +38,6 @@ def named(names: Iterable[str]) -> list[Case]:
                 f"There is no case '{name}'.{ppl.errors.closest(name, known)} There are {', '.join(known)}."
             )
     return [case for case in CASES if any(case.name.startswith(name) for name in wanted)]
-
-
-# -- answers --------------------------------------------------------------------------------------
-
-
-def several(
-    posteriors: Iterable[ppl.Posterior], values: Mapping[str, float | tuple[float, float]]
-) -> Found:
-    """What several posteriors answered together: all their routes, and the worst of their grades."""
-    found = list(posteriors)
-    routes = dict.fromkeys(posterior.method for posterior in found)
-    grade = max((p.certificate.grade for p in found), key=GRADES.index)
-    return Found(values, ", ".join(routes), grade)
-
-
-def moments(posterior: ppl.Posterior, **entries: tuple[str, int | tuple]) -> Found:
-    """Means with their standard errors, and sds, of entries of nodes."""
-    values: dict[str, float | tuple[float, float]] = {}
-    for name, (node, at) in entries.items():
-        marginal = posterior[node]
-        values[name] = float(marginal.mean[at]), float(marginal.standard_error[at])
-        values[f"sd of {name}"] = float(marginal.sd[at])
-    return several([posterior], values)
-
-
-def board(balls: list[int]) -> Found:
-    """Mean, sd, interval and evidence of the slope."""
-    found = ppl.infer(galton_board.galton_board(len(balls)), {"final": balls}, of="slope")
-    low, high = found["slope"].interval(0.95)
-    values = {"mean": float(found["slope"].mean), "sd": float(found["slope"].sd)}
-    values |= {"2.5 %": float(low), "97.5 %": float(high), "log-evidence": found.log_evidence}
-    return several([found], values)
-
-
-def board_forwards() -> Found:
-    """p(x | slope = -0.8)."""
-    found = ppl.infer(galton_board.galton_board().do(slope=-0.8), {}, of="final")
-    final = found["final"]
-    values = {f"p(x = {x})": float(final.prob(x)[0]) for x in range(5, 26)}
-    values |= {"mean": float(final.mean[0]), "sd": float(final.sd[0])}
-    return several([found], values)
-
-
-def board_learned(method: str | None) -> Found:
-    """The simulator's slope beside the integrated one."""
-    integrated = ppl.infer(galton_board.galton_board(), {"final": [22]}, of="slope")
-    budget = None if method is None else ppl.Budget(simulations=SIMULATIONS)
-    found = ppl.infer(galton_board.simulated_board(), {"final": 22}, method=method, budget=budget)
-    values: dict[str, float | tuple[float, float]] = {
-        "total variation": galton_board.total_variation(integrated, found)
-    }
-    slope = found["slope"]
-    if method is None:
-        values["mean"] = float(slope.mean), float(slope.standard_error)
-        values["sd of mean"] = float(slope.sd)
-    return several([found], values)
-
-
-def burglars() -> Found:
-    """A probability for each question."""
-    found = burglary.answers()
-    return several(found.values(), {t: float(p[p.of[0]].prob(1)) for t, p in found.items()})
-
-
-def gardens() -> Found:
-    """The probabilities of the tutorial."""
-    plan = ppl.compile(sprinkler.garden, given=["wet"], of=["rain"])
-    return Found(dict(sprinkler.table()), plan.routes[0].method, "A")
-
-
-def patients() -> Found:
-    """Every number that the paper prints."""
-    found = {patient: asia.diagnosis(patient) for patient in asia.PATIENTS}
-    values = {
-        f"{node}, {patient}": float(posterior[node].prob(1))
-        for patient, posterior in found.items()
-        for node in posterior
-    }
-    return several(found.values(), values)
-
-
-def network(name: str) -> Found:
-    """The cost of all marginals at once, how many were found, and how far they are from forward simulation."""
-    model, draws = networks.network(name), 4_000
-    found = ppl.infer(model, {})
-    seen, furthest = model.simulate(draws, seed=0), 0.0
-    for node in found:
-        p = found[node].probs
-        often = torch.bincount(seen[node].long(), minlength=len(p)) / draws
-        # A state that is expected less than once may still come once.
-        furthest = max(
-            furthest, float(((often - p).abs() / (p * (1 - p) / draws + draws**-2.0).sqrt()).max())
-        )
-    values = {"log2 of cells": networks.cost(found.plan), "marginals": float(len(found.of))}
-    return several([found], values | {"from simulation": furthest})
-
-
-def stones() -> Found:
-    """Recovery, seen and done."""
-    found = {
-        f"P(recovered | {f'do({name})' if done else name})": kidney_stones.recovery(k, done)
-        for done in (False, True)
-        for k, name in enumerate("AB")
-    }
-    return several(found.values(), {t: float(p["recovered"].prob(1)) for t, p in found.items()})
-
-
-def flu() -> Found:
-    """Rates of the differential equation."""
-    return moments(
-        flu_1978.by_density(),
-        **{n: (n, ()) for n in ("infection", "recovery", "reproduction", "recovery_time")},
-    )
-
-
-def stochastic_flu() -> Found:
-    """How far the learned means are off in true sds, and how wide the learned posterior is beside the true one."""
-    found, values = flu_1978.posterior(simulations=4_000), {}
-    for name, (mean, sd) in CHAIN.items():
-        values[f"{name} off, in sds"] = abs(float(found[name].mean) - mean) / sd
-        values[f"width of {name}"] = float(found[name].sd) / sd
-    return several([found], values)
-
-
-def schools() -> Found:
-    """Mean, spread, and two of the effects."""
-    at = {"mu": ("mu", ()), "tau": ("tau", ()), "first": ("effect", 0), "fifth": ("effect", 4)}
-    return moments(eight_schools.posterior(), **at)
-
-
-def chain() -> Found:
-    """Transitions and levels."""
-    return moments(
-        hidden_markov.posterior(),
-        stay=("transition", (0, 0)),
-        leave=("transition", (1, 0)),
-        low=("level", 0),
-        high=("level", 1),
-    )
-
-
-def averages() -> Found:
-    """Both coefficients."""
-    return moments(moving_average.integrated(), first=("first", ()), second=("second", ()))
-
-
-def wide_averages() -> Found:
-    """How much wider two autocovariances leave the coefficients; beyond a seventh of the sd is visible, beyond all of it would be a bug."""
-    exact, found = moving_average.integrated(), moving_average.compared()
-    values = {n: float(found[n].sd / exact[n].sd) for n in ("first", "second")}
-    return several([found], {f"sd of {n} over the exact one": v for n, v in values.items()})
-
-
-def linear() -> Found:
-    """How far the means are from half of the data, and the sd."""
-    found = benchmark_tasks.posterior("gaussian_linear", opaque=False)
-    x = torch.tensor(benchmark_tasks.SEEN["gaussian_linear"], dtype=torch.float64)
-    values = {"mean": float((found["theta"].mean - x / 2).abs().max())}
-    return several([found], values | {"sd": float(found["theta"].sd.max())})
-
-
-def mixture() -> Found:
-    """Both coordinates of the mean."""
-    found = benchmark_tasks.posterior("gaussian_mixture", opaque=False)
-    return moments(found, first=("theta", 0), second=("theta", 1))
-
-
-def complex_posterior() -> Found:
-    """Two of the numbers have a sign that nothing tells; their sizes are compared."""
-    found = benchmark_tasks.posterior("slcp", opaque=False)
-    draws = found.sample(10_000)["theta"].double()
-    draws[:, 2:4] = draws[:, 2:4].abs()
-    errors = found["theta"].standard_error
-    values: dict[str, float | tuple[float, float]] = {}
-    for k in range(5):
-        # A size has no larger a standard error than the number with its sign, and 10,000 draws of draws add their own.
-        sd = float(draws[:, k].std())
-        values[f"θ{k + 1}"] = float(draws[:, k].mean()), math.hypot(float(errors[k]), sd / 100)
-        values[f"sd of θ{k + 1}"] = sd
-    return several([found], values)
-
-
-def learned(task: str) -> Found:
-    """How far a learned posterior is from the true one, at most, over many directions."""
-    found = benchmark_tasks.posterior(task, opaque=True, simulations=SIMULATIONS)
-    gap = benchmark_tasks.apart(
-        found.sample(DRAWS)["theta"], benchmark_tasks.reference(task, DRAWS)
-    )
-    return several([found], {"distribution functions apart": gap})
-
-
-def animals() -> Found:
-    """What was made with these rates is found again: within three posterior sds, or the net is wrong about its own certainty."""
-    found, made = island.posterior(), island.MADE_WITH
-    off = {n: abs(float((found[n].mean - v) / found[n].sd)) for n, v in made.items()}
-    return several([found], {f"{name}, in posterior sds": z for name, z in off.items()})
 
 
 # -- what is known --------------------------------------------------------------------------------
@@ -284,12 +68,6 @@ SIZES = {
     "insurance": 27,
     "pigs": 441,
 }
-#: Means and sds of the stochastic epidemic by a particle filter on a grid (`tests/benchmarks/references.py`).
-CHAIN = {
-    "infection": (1.834, 0.110),
-    "recovery": (0.490, 0.0193),
-    "reproduction": (3.75, 0.248),
-}
 ANYBODY, TRAVELLER, SMOKER = asia.PATIENTS
 
 CASES: tuple[Case, ...] = (
@@ -298,7 +76,7 @@ CASES: tuple[Case, ...] = (
         "where a ball of a skewed board ends",
         "galton_board",
         BREHMER,
-        board_forwards,
+        answers.board_forwards,
         {f"p(x = {x})": digits(p, 0.6) for x, p in zip(range(5, 26), FORWARDS.split(), strict=True)}
         | {"mean": digits("15.58306"), "sd": digits("4.51850")},
         "exact",
@@ -308,7 +86,7 @@ CASES: tuple[Case, ...] = (
         "the slope of the board, from one ball",
         "galton_board",
         BREHMER,
-        partial(board, [22]),
+        partial(answers.board, [22]),
         {
             "mean": digits("-1.3541"),
             "sd": digits("0.4399"),
@@ -324,7 +102,7 @@ CASES: tuple[Case, ...] = (
         "the slope of the board, from twenty balls",
         "galton_board",
         BREHMER,
-        partial(board, galton_board.TWENTY_BALLS),
+        partial(answers.board, galton_board.TWENTY_BALLS),
         {
             "mean": digits("-0.6145"),
             "sd": digits("0.1716"),
@@ -339,7 +117,7 @@ CASES: tuple[Case, ...] = (
         "one ball of a simulator: matched",
         "galton_board",
         BREHMER,
-        partial(board_learned, None),
+        partial(answers.board_learned, None),
         {"total variation": at_most(0.06), **about(-1.3541, 0.4399, name="mean")},
         "rejection",
     ),
@@ -349,7 +127,7 @@ CASES: tuple[Case, ...] = (
             f"one ball of a simulator: learned by {method}",
             "galton_board",
             BREHMER,
-            partial(board_learned, method),
+            partial(answers.board_learned, method),
             {"total variation": at_most(0.06)},
             method,
         )
@@ -360,7 +138,7 @@ CASES: tuple[Case, ...] = (
         "a burglar, an earthquake and two neighbours",
         "burglary",
         "Pearl 1988; Russell and Norvig",
-        burglars,
+        answers.burglars,
         {
             text: digits(p)
             for text, p in zip(
@@ -376,7 +154,7 @@ CASES: tuple[Case, ...] = (
         "seeing a sprinkler and turning it on",
         "sprinkler",
         "Murphy 2001",
-        gardens,
+        answers.gardens,
         {
             "P(wet)": digits("0.6471"),
             "P(sprinkler | wet)": digits("0.429764"),
@@ -393,7 +171,7 @@ CASES: tuple[Case, ...] = (
         "the chest clinic",
         "asia",
         "Lauritzen and Spiegelhalter 1988",
-        patients,
+        answers.patients,
         {
             f"tuberculosis, {ANYBODY}": digits("0.0104"),
             f"lung, {ANYBODY}": digits("0.055"),
@@ -417,7 +195,7 @@ CASES: tuple[Case, ...] = (
             f"all {SIZES[name]} marginals of {name}",
             "networks",
             BNLEARN,
-            partial(network, name),
+            partial(answers.network, name),
             {
                 "log2 of cells": at_most(cost + 0.5),
                 "marginals": Reference(SIZES[name]),
@@ -433,7 +211,7 @@ CASES: tuple[Case, ...] = (
         "Simpson's paradox",
         "kidney_stones",
         "Charig et al., BMJ 1986",
-        stones,
+        answers.stones,
         {
             "P(recovered | A)": digits("0.780"),
             "P(recovered | B)": digits("0.826"),
@@ -447,7 +225,7 @@ CASES: tuple[Case, ...] = (
         "influenza as a differential equation",
         "flu_1978",
         "BMJ 1978; Grinsztajn et al., Stat. Med. 2021",
-        flu,
+        answers.flu,
         {
             **about(1.735, 0.053, 0.0005, "infection"),
             **about(0.542, 0.045, 0.0005, "recovery"),
@@ -461,10 +239,10 @@ CASES: tuple[Case, ...] = (
         "influenza as a chain of infections",
         "flu_1978",
         "BMJ 1978",
-        stochastic_flu,
+        answers.stochastic_flu,
         # Fourteen numbers that the model fits badly, and 4,000 simulations: an answer within two true sds, up to twice as wide.
-        {f"{name} off, in sds": at_most(2.0) for name in CHAIN}
-        | {f"width of {name}": Reference(1.35, slack=0.65) for name in CHAIN},
+        {f"{name} off, in sds": at_most(2.0) for name in flu_1978.CHAIN}
+        | {f"width of {name}": Reference(1.35, slack=0.65) for name in flu_1978.CHAIN},
         "apt",
         slow=True,
     ),
@@ -473,7 +251,7 @@ CASES: tuple[Case, ...] = (
         "two levels and a hidden switch",
         "hidden_markov",
         "posteriordb, hmm_example",
-        chain,
+        answers.chain,
         # The reference draws have a standard error of a hundredth of an sd.
         {
             **about(0.66665, 0.1012, 0.001, "stay"),
@@ -488,7 +266,7 @@ CASES: tuple[Case, ...] = (
         "eight coaching effects",
         "eight_schools",
         "Rubin 1981; posteriordb",
-        schools,
+        answers.schools,
         {
             **about(4.411, 3.31, 0.033, "mu"),
             **about(3.602, 3.20, 0.032, "tau"),
@@ -502,7 +280,7 @@ CASES: tuple[Case, ...] = (
         "MA(2) with its likelihood",
         "moving_average",
         "Marin et al. 2012; ELFI's tutorial",
-        averages,
+        answers.averages,
         {
             "first": digits("0.525"),
             "sd of first": digits("0.093"),
@@ -516,7 +294,7 @@ CASES: tuple[Case, ...] = (
         "MA(2) by two autocovariances",
         "moving_average",
         "Marin et al. 2012",
-        wide_averages,
+        answers.wide_averages,
         {
             # Wider, by between a seventh and twice.
             "sd of first over the exact one": Reference(1.57, slack=0.43),
@@ -529,7 +307,7 @@ CASES: tuple[Case, ...] = (
         "ten means, with their density",
         "benchmark_tasks",
         LUECKMANN,
-        linear,
+        answers.linear,
         {"mean": Reference(0.0, slack=1e-12), "sd": Reference(math.sqrt(0.05), slack=1e-12)},
         "closed",
     ),
@@ -538,7 +316,7 @@ CASES: tuple[Case, ...] = (
         "two noise levels, with their density",
         "benchmark_tasks",
         LUECKMANN,
-        mixture,
+        answers.mixture,
         {
             "first": Reference(1.5, slack=1e-6),
             "sd of first": Reference(math.sqrt(0.505), slack=1e-6),
@@ -552,7 +330,7 @@ CASES: tuple[Case, ...] = (
         "four modes, with their density",
         "benchmark_tasks",
         f"{LUECKMANN}; importance sampling with 350,000 effective draws",
-        complex_posterior,
+        answers.complex_posterior,
         {
             **about(0.485, 0.686, 0.004, "θ1"),
             **about(-2.429, 0.667, 0.004, "θ2"),
@@ -569,7 +347,7 @@ CASES: tuple[Case, ...] = (
             f"{title}, as a simulator",
             "benchmark_tasks",
             LUECKMANN,
-            partial(learned, task),
+            partial(answers.learned, task),
             {"distribution functions apart": at_most(NEAR)},
             "nle",
             slow=task == "slcp",
@@ -586,7 +364,7 @@ CASES: tuple[Case, ...] = (
         "hares, foxes and missing weeks",
         "island",
         "made up for this gallery",
-        animals,
+        answers.animals,
         {f"{name}, in posterior sds": at_most(3.0) for name in island.MADE_WITH},
         "npe",
     ),

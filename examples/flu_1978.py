@@ -20,6 +20,12 @@ from ppl.distributions import Exponential, LogNormal, NegativeBinomial2, Normal,
 
 IN_BED = [3, 8, 26, 76, 225, 298, 258, 233, 189, 128, 68, 29, 14, 4]
 BOYS, STEPS = 763, 8  # steps of three hours
+#: Means and sds of the stochastic epidemic by a particle filter on a grid (`tests/benchmarks/references.py`).
+CHAIN = {
+    "infection": (1.834, 0.110),
+    "recovery": (0.490, 0.0193),
+    "reproduction": (3.75, 0.248),
+}
 
 
 @ppl.model
